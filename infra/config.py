@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+from lambda_app.core.brand import require_brand_name, require_logo
+from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import parse_providers, require_consistent
 
 BUCKET_METHODS = ("GET", "HEAD", "PUT")
@@ -33,6 +36,10 @@ Timeouts nest: statement 4 s (set by the migration, `db/roles`) < wait for a con
 expires first, so that the caller gets its error, and the database does not continue with a statement that has no client.
 """
 PRESIGNED_URL_SECONDS = 900
+
+FREE_VARIABLES_BYTES = 2000
+"""Room for `identity_providers` and `cors_origins` together. A function's variables have at most 4 kB (Lambda developer guide, "Lambda
+quotas"), and the others need up to half of them."""
 
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
@@ -139,6 +146,12 @@ class StageConfig:
     """Base address of the links in mail, https:// only."""
     abuse_email: str | None = None
     """Address to which recipients of links report abuse."""
+    brand_name: str | None = None
+    """Name of the service in the web app, on pages and in mail. None: We-Upload."""
+    brand_accent: str | None = None
+    """Accent colour of the web app, of pages and of mail, such as `#7a1fa2`. None: that of the product."""
+    brand_logo: str | None = None
+    """File of the logo, SVG or PNG, on the machine that deploys. None: the mark of the product."""
     alarm_email: str | None = None
     monthly_budget: int = 400
     """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
@@ -180,10 +193,13 @@ class StageConfig:
         """Check that the settings are consistent. Raises ConfigError."""
         if any("*" in origin or "://" not in origin or origin.endswith("/") for origin in self.cors_origins):
             raise ConfigError("cors_origins must be origins such as https://app.example.com, never * and without a path")
+        if len(",".join((self.identity_providers or "", *self.cors_origins)).encode()) > FREE_VARIABLES_BYTES:
+            raise ConfigError(f"identity_providers and cors_origins together may have at most {FREE_VARIABLES_BYTES} bytes")
         if (self.domain_name is None) != (self.certificate_arn is None):
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
+        self._check_brand()
         self._check_pausing()
         if self.reads_from_standby and (self.database is not DatabaseKind.AURORA or self.pauses_when_idle):
             raise ConfigError(f"{self.name}: reads_from_standby needs a standby, which this database does not have")
@@ -272,6 +288,20 @@ class StageConfig:
         name, _, domain = self.mail_from.partition("@")
         if not name or "." not in domain or any(char in self.mail_from for char in " <>*,"):
             raise ConfigError("mail_from must be a bare address such as files@example.com")
+
+    def _check_brand(self) -> None:
+        checks: dict[str, Callable[[str], object]] = {
+            "brand_name": require_brand_name,
+            "brand_accent": require_readable_accent,
+            "brand_logo": lambda path: require_logo(Path(path)),
+        }
+        for name, check in checks.items():
+            value = getattr(self, name)
+            try:
+                if value is not None:
+                    check(value)
+            except ValueError as error:
+                raise ConfigError(f"{name} {error}") from None
 
     def _check_identity_providers(self) -> None:
         if self.identity_providers is None:
@@ -376,6 +406,10 @@ _TEXT_OVERRIDES = (
     "mail_from",
     "mail_identity",
     "public_url",
+    "abuse_email",
+    "brand_name",
+    "brand_accent",
+    "brand_logo",
     "recovery_region",
     "identity_providers",
     "identity_secrets",

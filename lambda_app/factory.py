@@ -133,7 +133,7 @@ from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.notifications.collector import NotificationCollector
 from lambda_app.services.notifications.digests import DigestSender
 from lambda_app.services.notifications.mails import NotificationMails
-from lambda_app.services.notifications.prolongation import LinkProlongationService
+from lambda_app.services.notifications.prolongation import ProlongationService
 from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
@@ -405,9 +405,9 @@ class Services:
             mailer=self.mailer,
         )
 
-    def link_prolongation(self, session: Session) -> LinkProlongationService:
+    def prolongation(self, session: Session) -> ProlongationService:
         """The service that prolongs share links by links in mail, for one unit of work."""
-        return LinkProlongationService(links=ProlongationRepository(session), tokens=NotificationTokens(self.link_keys))
+        return ProlongationService(prolongations=ProlongationRepository(session), tokens=NotificationTokens(self.link_keys))
 
     def invitations(self, session: Session) -> InvitationService:
         """The invitation service of one unit of work."""

@@ -11,7 +11,7 @@ import boto3  # type: ignore[import-untyped]  # boto3 ships no types
 from botocore.config import Config  # type: ignore[import-untyped]  # botocore ships no types
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # botocore ships no types
 
-from infra.recovery.steps import Restore, RestoreError, parse_time, read_stage
+from infra.recovery.steps import Restore, RestoreError, parse_label, parse_time, read_stage
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 INVOKE_SECONDS = 900
@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     def client(service: str) -> Any:
         # Not repeated: the second invocation of a migration would run beside the first.
-        config = Config(read_timeout=INVOKE_SECONDS, retries={"total_max_attempts": 1}) if service == "lambda" else None
+        # Kept alive: routers close connections on which nothing happens for minutes.
+        patient = Config(read_timeout=INVOKE_SECONDS, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+        config = patient if service == "lambda" else None
         return boto3.client(service, config=config)
 
     try:
@@ -40,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             stage=read_stage(client("cloudformation"), options.stage),
             moment=parse_time(options.to),
             clients=client,
-            label=options.label,
+            label=parse_label(options.label),
             report=report,
             state=BUILD / f"restore-{options.stage}-{options.label}.json",
         )

@@ -1,6 +1,8 @@
 """The steps of a restore, in AWS. Each step can be repeated, so that a restore that was interrupted continues."""
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,6 +15,11 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # b
 DAMAGED = "damaged"
 """Part of the identifier that the replaced database gets. It is never deleted by the restore."""
 RESTORED = "restored"
+IDENTIFIER_LENGTH = 63
+"""The longest identifier of a database (RDS user guide, "Naming constraints"). Those that CloudFormation chooses often have this length."""
+LABELS = re.compile("[a-z0-9]{1,20}")
+RESERVED_TAGS = ("aws:", "rds:")
+"""Prefixes of tags that only AWS sets, for example on what CloudFormation creates. RDS refuses a request with them."""
 POLL_SECONDS = 15.0
 WAIT_SECONDS = 3600.0
 
@@ -147,7 +154,7 @@ class Restore:
 
     def _create_cluster(self, identifier: str) -> None:
         rds = self.clients("rds")
-        if self._cluster(f"{identifier}-{DAMAGED}-{self.label}") is not None:
+        if self._cluster(self._damaged(identifier)) is not None:
             return  # An earlier run has exchanged the clusters already.
         source = self._cluster(identifier)
         if source is None:
@@ -168,7 +175,7 @@ class Restore:
                 ServerlessV2ScalingConfiguration={
                     key: scaling[key] for key in ("MinCapacity", "MaxCapacity", "SecondsUntilAutoPause") if key in scaling
                 },
-                Tags=source.get("TagList", []),
+                Tags=_own_tags(source),
             )
             self.report(f"Restoring {identifier} to {self._new(identifier)}")
         for tier, instance in enumerate(self.stage.instances):
@@ -181,10 +188,11 @@ class Restore:
                     PromotionTier=tier,
                     PubliclyAccessible=False,
                     EnablePerformanceInsights=self.stage.has_proxy,
+                    Tags=_own_tags(source),
                 )
 
     def _create_instance(self, identifier: str) -> None:
-        if self._instance(self._new(identifier)) is None and self._instance(f"{identifier}-{DAMAGED}-{self.label}") is None:
+        if self._instance(self._new(identifier)) is None and self._instance(self._damaged(identifier)) is None:
             source = self._instance(identifier)
             if source is None:
                 raise RestoreError(f"The database {identifier} does not exist. Restore its last snapshot under this name first.")
@@ -202,6 +210,7 @@ class Restore:
                 CopyTagsToSnapshot=True,
                 DeletionProtection=source["DeletionProtection"],
                 AutoMinorVersionUpgrade=True,
+                Tags=_own_tags(source),
             )
             self.report(f"Restoring {identifier} to {self._new(identifier)}")
 
@@ -213,7 +222,7 @@ class Restore:
             self._exchange(identifier, self._instance, self._rename_instance)
 
     def _exchange(self, identifier: str, find: Callable[[str], Any], rename: Callable[[str, str], None]) -> None:
-        damaged = f"{identifier}-{DAMAGED}-{self.label}"
+        damaged = self._damaged(identifier)
         if find(damaged) is None and find(self._new(identifier)) is not None:
             rename(identifier, damaged)
             self._wait(lambda: find(damaged) is not None and find(identifier) is None, f"{identifier} is renamed to {damaged}")
@@ -233,7 +242,7 @@ class Restore:
         by_kind = (
             {"DBClusterIdentifiers": [self.stage.cluster]} if self.stage.cluster else {"DBInstanceIdentifiers": list(self.stage.instances)}
         )
-        damaged = {kind: [f"{name}-{DAMAGED}-{self.label}" for name in names] for kind, names in by_kind.items()}
+        damaged = {kind: [self._damaged(name) for name in names] for kind, names in by_kind.items()}
         for names in (damaged, by_kind):
             try:
                 rds.deregister_db_proxy_targets(DBProxyName=self.stage.proxy, **names)
@@ -289,7 +298,10 @@ class Restore:
         return {"RestoreTime" if instance else "RestoreToTime": self.moment}
 
     def _new(self, identifier: str) -> str:
-        return f"{identifier}-{RESTORED}-{self.label}"
+        return beside(identifier, f"{RESTORED}-{self.label}")
+
+    def _damaged(self, identifier: str) -> str:
+        return beside(identifier, f"{DAMAGED}-{self.label}")
 
     def _cluster(self, identifier: str) -> dict[str, Any] | None:
         return _only(self.clients("rds"), "describe_db_clusters", "DBClusters", DBClusterIdentifier=identifier)
@@ -314,6 +326,28 @@ class Restore:
             self.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
         self.report(f"{what[0].upper()}{what[1:]}")
+
+
+def beside(identifier: str, ending: str) -> str:
+    """Return the identifier of another database, with the ending, as long as RDS allows. A digest replaces what does not fit."""
+    full = f"{identifier}-{ending}"
+    if len(full) <= IDENTIFIER_LENGTH:
+        return full
+    digest = hashlib.sha256(identifier.encode()).hexdigest()[:8]
+    # RDS refuses two hyphens in a row.
+    kept = identifier[: IDENTIFIER_LENGTH - len(f"-{digest}-{ending}")].rstrip("-")
+    return f"{kept}-{digest}-{ending}"
+
+
+def parse_label(text: str) -> str:
+    """Return the label. Raises RestoreError for one that cannot be part of an identifier."""
+    if not LABELS.fullmatch(text):
+        raise RestoreError(f"{text} is not a label: use up to 20 lower-case letters and digits")
+    return text
+
+
+def _own_tags(found: dict[str, Any]) -> list[dict[str, str]]:
+    return [tag for tag in found.get("TagList", []) if not tag["Key"].startswith(RESERVED_TAGS)]
 
 
 def _only(rds: Any, operation: str, key: str, **request: str) -> dict[str, Any] | None:

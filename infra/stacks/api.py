@@ -1,7 +1,12 @@
 """The API stack: everything that can be deleted and deployed again without loss."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.components.budget import Budget
@@ -90,6 +95,8 @@ class ApiStack(Stack):
             for spec in functions_of(config)
             if spec.exists
         }
+        if config.brand_logo is not None:
+            self.functions["Api"].function.add_layers(_logo_layer(self, Path(config.brand_logo)))
         if previews is not None:
             self.functions[PREVIEW.name] = self._preview_worker(previews)
         for function in self.functions.values():
@@ -178,6 +185,8 @@ class ApiStack(Stack):
         if spec.trigger is Trigger.REQUEST:
             # The network of the API has no access to the providers.
             own |= {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"}
+            if self._config.brand_logo is not None:
+                own |= {"BRAND_LOGO_FILE": f"/opt/{_logo_name(self._config.brand_logo)}"}
         return self._common_variables() | url | self._optional_variables() | own
 
     def _checkpoint_variables(self) -> dict[str, str]:
@@ -217,6 +226,8 @@ class ApiStack(Stack):
         variables = {
             "MAIL_FROM": self._config.mail_from,
             "ABUSE_EMAIL": self._config.abuse_email,
+            "BRAND_NAME": self._config.brand_name,
+            "BRAND_ACCENT": self._config.brand_accent,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.
@@ -391,3 +402,16 @@ def _allow_sending_mail(role: iam.Role, config: StageConfig) -> None:
             conditions={"StringEquals": {"ses:FromAddress": config.mail_from}},
         )
     )
+
+
+def _logo_name(path: str) -> str:
+    """Return the name that the logo has in its layer."""
+    return f"logo{Path(path).suffix.lower()}"
+
+
+def _logo_layer(scope: Construct, logo: Path) -> lambda_.LayerVersion:
+    """Return a layer that contains only the logo. Lambda unpacks it to `/opt`."""
+    # CDK makes layers of folders. It copies the folder into its output.
+    folder = Path(tempfile.mkdtemp())
+    shutil.copyfile(logo, folder / _logo_name(str(logo)))
+    return lambda_.LayerVersion(scope, "Logo", code=lambda_.Code.from_asset(str(folder)), description="We-Upload: logo")

@@ -5,6 +5,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from email.utils import formataddr
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -49,10 +50,18 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class MailDesign:
-    """The operator's name and accent in the HTML part."""
+    """The operator's name as that of the sender and below the text, and name and accent in the HTML part."""
 
     brand: str = DEFAULT_BRAND_NAME
     accent: str | None = None
+
+    def sender(self, address: str) -> str:
+        """Return the value of the header From: the operator's name and the address, or a configured value that has a name of its own."""
+        return address if "<" in address else formataddr((self.brand, address))
+
+    def text(self, mail: Mail) -> str:
+        """Return the text part: the text and, below the separator of signatures (RFC 3676, section 4.3), the operator's name."""
+        return f"{mail.text.rstrip()}\n\n-- \n{self.brand}\n"
 
     def render(self, mail: Mail) -> str:
         """Return the HTML part."""
@@ -96,12 +105,16 @@ class SesMailer:
         """Send one mail. Raises UnavailableError when SES rejects it or does not respond."""
         simple: dict[str, Any] = {
             "Subject": {"Data": mail.subject_line, "Charset": "UTF-8"},
-            "Body": {"Text": {"Data": mail.text, "Charset": "UTF-8"}, "Html": {"Data": self._design.render(mail), "Charset": "UTF-8"}},
+            "Body": {
+                "Text": {"Data": self._design.text(mail), "Charset": "UTF-8"},
+                "Html": {"Data": self._design.render(mail), "Charset": "UTF-8"},
+            },
         }
         if headers := mail.headers:
             simple["Headers"] = [{"Name": name, "Value": value} for name, value in headers.items()]
         destination = {"ToAddresses": [mail.to]}
-        self._aws.call("sesv2", "send_email", FromEmailAddress=self._sender, Destination=destination, Content={"Simple": simple})
+        sender = self._design.sender(self._sender)
+        self._aws.call("sesv2", "send_email", FromEmailAddress=sender, Destination=destination, Content={"Simple": simple})
 
 
 class FileMailer:
@@ -116,11 +129,11 @@ class FileMailer:
         if mail.is_placeholder:
             return
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = "we-upload@localhost", mail.to, mail.subject_line
+        message["From"], message["To"], message["Subject"] = self._design.sender("we-upload@localhost"), mail.to, mail.subject_line
         for name, value in mail.headers.items():
             message[name] = value
         # As 8bit, not quoted-printable: a link must be the same in the file as in the mail.
-        message.set_content(mail.text, cte="8bit")
+        message.set_content(self._design.text(mail), cte="8bit")
         message.add_alternative(self._design.render(mail), subtype="html", cte="8bit")
         path = self._folder / f"{uuid4()}.eml"
         try:

@@ -6,7 +6,6 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 import os
 import re
 import secrets
-import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from lambda_app.core.brand import require_brand_name, require_logo
 from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import IdentityProvider, parse_providers, require_consistent
 
@@ -25,10 +25,6 @@ PLACEHOLDER_SECRETS = ("changeme", "change-me", "change_me", "changethis", "secr
 """Substrings of signing keys that were copied from a tutorial."""
 
 DEFAULT_BRAND_NAME = "We-Upload"
-LOGO_MAX_BYTES = 64 * 1024
-"""Largest logo: it is kept in memory and loaded with the first page."""
-LOGO_STARTS = {".svg": b"<svg", ".png": b"\x89PNG\r\n\x1a\n"}
-"""What the content of a logo contains, by the ending of its name."""
 
 PRESIGNED_URL_MAX_SECONDS = 900
 """Longest validity of a presigned URL. The bucket policy rejects older signatures too."""
@@ -192,7 +188,7 @@ class Settings(BaseModel):
     route then get 404: they spell the path differently to avoid the lower rate limit."""
     web_app_folder: Path | None = None
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
-    brand_name: str = Field(default=DEFAULT_BRAND_NAME, min_length=1, max_length=40)
+    brand_name: str = DEFAULT_BRAND_NAME
     """Name of the service on its pages and in the web app."""
     abuse_email: str | None = None
     """Address to which recipients and guests report abuse. None: the pages have no link for it."""
@@ -282,11 +278,8 @@ class Settings(BaseModel):
 
     @field_validator("brand_name")
     @classmethod
-    def _is_one_line(cls, value: str) -> str:
-        # Direction marks could make the name, and text beside it, read as something else.
-        if value != value.strip() or any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in value):
-            raise ValueError("must be one line without white space at its ends and without invisible characters")
-        return value
+    def _is_a_name(cls, value: str) -> str:
+        return require_brand_name(value)
 
     @field_validator("abuse_email")
     @classmethod
@@ -303,20 +296,7 @@ class Settings(BaseModel):
     @field_validator("brand_logo_file")
     @classmethod
     def _is_a_small_picture(cls, value: Path | None) -> Path | None:
-        if value is None:
-            return None
-        start = LOGO_STARTS.get(value.suffix.lower())
-        if start is None:
-            raise ValueError("must be a file whose name ends in .svg or .png")
-        try:
-            content = value.read_bytes()
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from error
-        if len(content) > LOGO_MAX_BYTES:
-            raise ValueError(f"has {len(content):,} bytes; a logo has at most {LOGO_MAX_BYTES:,}")
-        if start not in content:
-            raise ValueError(f"is not a valid {value.suffix[1:].upper()} file")
-        return value
+        return None if value is None else require_logo(value)
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -9,7 +9,8 @@ from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.dependencies.scopes import is_enrolment, scope_of
-from lambda_app.dependencies.services import AuthenticationDep
+from lambda_app.dependencies.services import SessionDep
+from lambda_app.factory import Services  # noqa: TC001 - as everywhere
 from lambda_app.models import User
 
 
@@ -39,7 +40,7 @@ class BearerToken(OAuth2):
 TokenDep = Annotated[str | None, Depends(BearerToken())]
 
 
-def get_caller(request: Request, token: TokenDep, authentication: AuthenticationDep) -> User | None:
+def get_caller(request: Request, token: TokenDep, session: SessionDep) -> User | None:
     """Return the signed-in user, or None for an anonymous caller.
 
     Raises NotAuthenticatedError for an invalid token or API key, ScopeMissingError for an API key without the scope of this route,
@@ -48,14 +49,19 @@ def get_caller(request: Request, token: TokenDep, authentication: Authentication
     if token is None:
         return None
     method, route = request.method, request.scope["route"].path
-    return authentication.authenticate(token, scope=scope_of(method, route), is_enrolment=is_enrolment(method, route))
+    services: Services = request.app.state.services
+    return services.authentication(session).authenticate(token, scope=scope_of(method, route), is_enrolment=is_enrolment(method, route))
 
 
 CallerDep = Annotated[User | None, Depends(get_caller, scope="function")]
 
 
-async def get_current_user(caller: CallerDep) -> User:
-    """Return the signed-in user. Raises NotAuthenticatedError."""
+def get_current_user(request: Request, token: TokenDep, session: SessionDep) -> User:
+    """Return the signed-in user. Raises NotAuthenticatedError, and the errors of `get_caller`.
+
+    It calls `get_caller` itself, because each further dependency costs 15 µs of a request and 13 to 75 µs of the start for each route.
+    """
+    caller = get_caller(request, token, session)
     if caller is None:
         raise NotAuthenticatedError("Not authenticated")
     return caller

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
-from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.exports import ExportService
@@ -30,7 +29,7 @@ from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
-from lambda_app.services.notifications.prolongation import LinkProlongationService
+from lambda_app.services.notifications.prolongation import ProlongationService
 from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
@@ -94,7 +93,6 @@ GrantsDep = Annotated[GrantService, _service(Services.grants)]
 FileRequestsDep = Annotated[FileRequestService, _service(Services.file_requests)]
 PublicUploadsDep = Annotated[PublicUploadService, _service(Services.public_uploads)]
 UsageDep = Annotated[UsageService, _service(Services.usage)]
-AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 IdentitiesDep = Annotated[IdentityService, _service(Services.identities)]
@@ -111,7 +109,7 @@ ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 NotificationSettingsDep = Annotated[NotificationSettingService, _service(Services.notification_settings)]
-LinkProlongationDep = Annotated[LinkProlongationService, _service(Services.link_prolongation)]
+ProlongationDep = Annotated[ProlongationService, _service(Services.prolongation)]
 WebhooksDep = Annotated[WebhookService, _service(Services.webhooks)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]
 ScansDep = Annotated[ScanService, _service(Services.scans)]

@@ -49,10 +49,10 @@ def complete_uploads(services: Services, event: dict[str, Any]) -> dict[str, Any
                     ids.setdefault(file_id, []).append(message_id)
         except (AppError, UnreadableMessageError) as error:
             failed[message_id] = error
-    for file_id, error in _complete(services, list(ids)).items():
-        failed |= dict.fromkeys(ids[file_id], error)
-    for error in failed.values():
-        logger.warning("A message failed and will be redelivered: %s", error)
+    for file_id, cause in _complete(services, list(ids)).items():
+        failed |= dict.fromkeys(ids[file_id], cause)
+    for reason in failed.values():
+        logger.warning("A message failed and will be redelivered: %s", reason)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 

@@ -36,7 +36,7 @@ class NotificationSetting(Base):
     request_uploads: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether new file requests begin with `notify_on_upload`."""
     link_expiry: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether a mail announces that a link expires within a day."""
+    """Whether a mail announces that a link or a file request expires within a day."""
     new_sign_ins: Mapped[bool] = mapped_column(server_default=text("true"))
     """Whether a mail announces a sign-in from a new network or browser."""
 
@@ -50,9 +50,9 @@ class NotificationCursor(Base):
     event_id: Mapped[int] = mapped_column(BigInteger)
     """The last published event that was read."""
     expiry_until: Mapped[datetime]
-    """Links that expire until this time have been announced."""
+    """Links and file requests that expire until this time have been announced."""
     expiry_share_id: Mapped[UUID | None]
-    """Of the links that expire at this time, the last one that was announced; None: all of them were."""
+    """Of those that expire at this time, the last one that was announced; None: all of them were. The id of a link or of a file request."""
 
 
 class Notification(Base):

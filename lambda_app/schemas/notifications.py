@@ -10,7 +10,7 @@ class NotificationSettings(ResponseModel):
 
     link_downloads: bool = Field(description="Whether new share links begin with `notify_on_download`.")
     request_uploads: bool = Field(description="Whether new file requests begin with `notify_on_upload`.")
-    link_expiry: bool = Field(description="Whether a mail announces that a share link expires within a day.")
+    link_expiry: bool = Field(description="Whether a mail announces that a share link or a file request expires within a day.")
     new_sign_ins: bool = Field(description="Whether a mail announces a sign-in from a network or browser that is new for the account.")
 
 
@@ -21,7 +21,7 @@ class NotificationSettingsUpdate(RequestModel):
 
     link_downloads: bool | None = Field(default=None, strict=True, description="For new share links only.")
     request_uploads: bool | None = Field(default=None, strict=True, description="For new file requests only.")
-    link_expiry: bool | None = Field(default=None, strict=True, description="For all share links that expire.")
+    link_expiry: bool | None = Field(default=None, strict=True, description="For all share links and file requests that expire.")
     new_sign_ins: bool | None = Field(default=None, strict=True, description="For all later sign-ins.")
 
     _cannot_be_cleared = field_validator("link_downloads", "request_uploads", "link_expiry", "new_sign_ins", mode="before")(refuse_null)

@@ -40,8 +40,10 @@ PROVIDER = '[{"id": "a", "name": "A", "issuer": "https://a.example.com", "client
         ({"identity_providers": PROVIDER.replace("}", ', "client_secret": "x"}'), "domain_name": "f.example.com"}, "identity_secrets"),
         ({"identity_providers": PROVIDER, "domain_name": "f.example.com", "identity_secrets": "plain text"}, "ARN"),
         ({"password_sign_in": False}, "identity_providers"),
+        ({"identity_providers": PROVIDER + " " * 2000, "domain_name": "f.example.com"}, "at most 2000 bytes"),
+        ({"cors_origins": ("https://app.example.com",) * 90}, "at most 2000 bytes"),
     ],
-    ids=["no_domain", "no_json", "plain_http", "with_secret", "no_arn", "no_way_to_sign_in"],
+    ids=["no_domain", "no_json", "plain_http", "with_secret", "no_arn", "no_way_to_sign_in", "long", "many_origins"],
 )
 def test_unusable_identity_providers_are_refused(changes: dict[str, Any], message: str) -> None:
     certificate: dict[str, Any] = {"certificate_arn": "arn:aws:acm:us-east-1:1:certificate/1"} if "domain_name" in changes else {}

@@ -46,9 +46,9 @@ from lambda_app.models import (
 from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
 from lambda_app.repositories.accounts import callers as caller_rows
+from lambda_app.repositories.accounts import current_user, mail_tokens
 from lambda_app.repositories.accounts import identities as identity_rows
 from lambda_app.repositories.accounts import invitations as invitation_rows
-from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.attempt_counters import count_attempts
@@ -483,6 +483,12 @@ GUARDS = (
         callers.CallerService.accept,
         (DropCheck(NotAuthenticatedError),),
         (f"{API}test_sessions.py::test_every_credential_is_refused_on_the_next_request",),
+    ),
+    Guard(
+        "a request that a takeover overtakes opens nothing",
+        current_user.lock_current,
+        (DropCheck(NotAuthenticatedError),),
+        (f"{API}test_takeover_races.py::test_request_that_a_takeover_overtakes_changes_nothing",),
     ),
     Guard(
         "an invalid credential is refused before any other error of the request",
@@ -972,9 +978,15 @@ GUARDS = (
         (f"{IDENTITY}test_unproven_address_leads_to_no_account",),
     ),
     Guard(
-        "a sign-in at a provider opens a link only for a usable account",
+        "a sign-in at a provider opens a link only for a confirmed address",
         identities.IdentityService.verify_visitor,
-        (DropCheck(identities.NoAccountError),),
+        (DropCheck(identities.NoAccountError, at=0),),
+        (f"{IDENTITY}test_sign_in_without_a_usable_account_opens_no_link",),
+    ),
+    Guard(
+        "a sign-in at a provider opens no link for a disabled account",
+        identities.IdentityService.verify_visitor,
+        (DropCheck(identities.NoAccountError, at=1),),
         (f"{IDENTITY}test_sign_in_without_a_usable_account_opens_no_link",),
     ),
     Guard(
@@ -1049,6 +1061,12 @@ GUARDS = (
         AuditSealer._seal_batch,
         (DropCheck(LogMismatchError, at=2),),
         ("integration/audit/test_sealing.py::test_sealing_stops_when_the_database_was_set_back",),
+    ),
+    Guard(
+        "sealing stops when a later version covers a locked copy",
+        AuditSealer._compare_with_copies,
+        (DropCheck(LogMismatchError, at=1),),
+        ("integration/audit/test_locked_copies.py::test_version_over_a_copy_stops_sealing",),
     ),
     Guard(
         "sealing stops when transaction ids start again",
@@ -1132,13 +1150,13 @@ GUARDS = (
     Guard(
         "the link of a notification prolongs a link once",
         prolongation._expiring,
-        (DropCondition(Share.expires_at, times=2),),
+        (Replace(lambda model, id_, owner_id, _at: (model.id == id_, model.owner_id == owner_id, model.revoked_at.is_(None))),),
         (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
     ),
     Guard(
         "the link of a notification prolongs a link of its user",
         prolongation._expiring,
-        (DropCondition(Share.owner_id),),
+        (Replace(lambda model, id_, _owner_id, at: (model.id == id_, model.expires_at == at, model.revoked_at.is_(None))),),
         (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
     ),
     Guard(

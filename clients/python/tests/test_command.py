@@ -229,7 +229,7 @@ def test_receipt_that_cannot_be_verified_has_a_message_and_a_status(
     [(["--email", "ada@example.com"], "Password: standard input is empty"), (["--api-key"], "API key: standard input is empty")],
     ids=["password", "key"],
 )
-def test_login_without_a_secret_says_where_to_send_it(
+def test_login_without_a_secret_names_standard_input(
     server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())

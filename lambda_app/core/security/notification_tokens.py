@@ -1,4 +1,4 @@
-"""Tokens of the links in notifications: they turn notifications off, or prolong a share link.
+"""Tokens of the links in notifications: they turn notifications off, or prolong a share link or a file request.
 
 They work without a sign-in, so each names its user, its purpose and its only effect. They are signed with a key that is derived for this
 purpose from the link keys: a mail is opened long after the signing keys have rotated (docs/adr/0039-notifications.md).
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -35,14 +36,22 @@ class Unsubscription:
     kinds: tuple[str, ...]
 
 
+class Prolonged(StrEnum):
+    """What a token prolongs. The value is the name of its id in the token."""
+
+    LINK = "s"
+    FILE_REQUEST = "r"
+
+
 @dataclass(frozen=True, slots=True)
 class Prolongation:
-    """The share link that the token prolongs once: only while it expires at `expires_at`."""
+    """The share link or file request that the token prolongs once: only while it expires at `expires_at`."""
 
     user_id: UUID
     mailbox: str
-    share_id: UUID
+    id: UUID
     expires_at: datetime
+    kind: Prolonged = Prolonged.LINK
 
 
 class NotificationTokens:
@@ -58,7 +67,7 @@ class NotificationTokens:
     def sign_prolongation(self, token: Prolongation) -> str:
         """Return the signed token. Raises UnavailableError when the keys cannot be fetched."""
         expires_at = token.expires_at.astimezone(UTC).isoformat()
-        return self._sign("prolong", {"u": str(token.user_id), "m": token.mailbox, "s": str(token.share_id), "e": expires_at})
+        return self._sign("prolong", {"u": str(token.user_id), "m": token.mailbox, token.kind.value: str(token.id), "e": expires_at})
 
     def read_unsubscription(self, text: str) -> Unsubscription | None:
         """Verify the token; None when it is malformed, forged, or for another purpose. Raises UnavailableError."""
@@ -66,11 +75,7 @@ class NotificationTokens:
 
     def read_prolongation(self, text: str) -> Prolongation | None:
         """Verify the token; None when it is malformed, forged, or for another purpose. Raises UnavailableError."""
-        return self._read(
-            "prolong",
-            text,
-            lambda claims: Prolongation(UUID(claims["u"]), claims["m"], UUID(claims["s"]), datetime.fromisoformat(claims["e"])),
-        )
+        return self._read("prolong", text, _prolongation)
 
     @staticmethod
     def mailbox_of(email: str) -> str:
@@ -97,6 +102,11 @@ class NotificationTokens:
         if key is None or not hmac.compare_digest(_signature(key.secret, purpose, payload), signature):
             return None
         return parse(claims)
+
+
+def _prolongation(claims: dict[str, Any]) -> Prolongation:
+    kind = Prolonged.FILE_REQUEST if Prolonged.FILE_REQUEST in claims else Prolonged.LINK
+    return Prolongation(UUID(claims["u"]), claims["m"], UUID(claims[kind]), datetime.fromisoformat(claims["e"]), kind)
 
 
 def _signature(secret: str, purpose: str, payload: str) -> str:

@@ -23,6 +23,7 @@ class FileRequest(Timestamps, Base):
         CheckConstraint("file_count >= 0", name="file_count"),
         Index("ix_file_request_owner_id_created_at_id", "owner_id", text("created_at DESC"), text("id DESC")),
         Index("ix_file_request_owner_id_live", "owner_id", postgresql_where=text("revoked_at IS NULL")),
+        Index("ix_file_request_expires_at_live", "expires_at", "id", postgresql_where=text("revoked_at IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

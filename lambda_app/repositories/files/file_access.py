@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Subquery, and_, asc, desc, exists, false, or_, select, true
+from sqlalchemy.orm import aliased
 
 from lambda_app.core.security.share_tokens import ShareToken
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, Share, ShareAudience, ShareFile, ShareRecipient, User
@@ -26,9 +27,8 @@ class Viewer(Protocol):
         """Whether the user manages the files of all users: a bool, or a column of bools."""
 
 
-_sharer = User.__table__.alias("sharer")
-_viewer = User.__table__.alias("viewer")
-"""Aliases of the table: an alias of the class would configure all mappers at import."""
+_Sharer = aliased(User, name="sharer")
+_Viewer = aliased(User, name="viewer")
 
 
 def readable_by(viewer: Viewer | None) -> ColumnElement[bool]:
@@ -146,9 +146,9 @@ def offered_by(link: Any) -> ColumnElement[bool]:
 
     They are available, and their active owner may still share them. They are listed even if a malware scan withholds their content.
     """
-    is_the_sharers = or_(File.owner_id == _sharer.c.id, and_(link.needs_superuser, _sharer.c.is_superuser))
-    may_be_shared = exists().where(_sharer.c.id == link.owner_id, _sharer.c.is_active, is_the_sharers)
-    return and_(File.status == FileStatus.AVAILABLE, may_be_shared.correlate_except(_sharer))
+    is_the_sharers = or_(File.owner_id == _Sharer.id, and_(link.needs_superuser, _Sharer.is_superuser))
+    may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
+    return and_(File.status == FileStatus.AVAILABLE, may_be_shared.correlate_except(_Sharer))
 
 
 def link_opens_a_file(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -163,7 +163,7 @@ def link_opens_a_file(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def link_is_live(at: Any) -> ColumnElement[bool]:
     """The links that are not revoked or expired and whose owner is active."""
-    has_owner = exists().where(_sharer.c.id == Share.owner_id, _sharer.c.is_active).correlate_except(_sharer)
+    has_owner = exists().where(_Sharer.id == Share.owner_id, _Sharer.is_active).correlate_except(_Sharer)
     return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)
 
 
@@ -205,7 +205,7 @@ def link_password_is_proven(access: AccessContext) -> ColumnElement[bool]:
 
 
 def _is_current(user_id: Any, epoch: Any) -> ColumnElement[bool]:
-    return exists().where(_viewer.c.id == user_id, _viewer.c.token_epoch == epoch, _viewer.c.is_active).correlate_except(_viewer)
+    return exists().where(_Viewer.id == user_id, _Viewer.token_epoch == epoch, _Viewer.is_active).correlate_except(_Viewer)
 
 
 def _is_owned_by(user: Viewer) -> ColumnElement[bool]:

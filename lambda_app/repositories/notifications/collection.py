@@ -66,7 +66,7 @@ class CursorPosition(NamedTuple):
     event_id: int
     expiry_until: datetime
     expiry_share_id: UUID | None
-    """Of the links that expire at `expiry_until`, the last one that was announced; None: all of them were."""
+    """Of the links and file requests that expire at `expiry_until`, the last one that was announced; None: all of them were."""
 
 
 class Place(NamedTuple):
@@ -98,8 +98,8 @@ class NewNotification:
             self.items[key] = {**item, "count": 1}
 
 
-class ExpiringLink(NamedTuple):
-    """A link that expires soon, and its announcement."""
+class Expiring(NamedTuple):
+    """A link or file request that expires soon, and its announcement."""
 
     id: UUID
     expires_at: datetime
@@ -175,31 +175,27 @@ class CollectionRepository:
             with_places.add(place.user_id)
         return new
 
-    def list_expiring(self, *, after: datetime, after_share: UUID | None, until: datetime, limit: int) -> list[ExpiringLink]:
-        """Return up to `limit` announcements of open links that expire in this time and whose owners want to know, in order.
+    def list_expiring(self, *, after: datetime, after_id: UUID | None, until: datetime, limit: int) -> list[Expiring]:
+        """Return up to `limit` announcements of open links and file requests that expire in this time, if their owners want to know.
 
-        Of the links that expire at `after`, those behind `after_share` belong to them.
+        They are in the order of their expiry. Of those that expire at `after`, those whose id follows `after_id` belong to them. A file
+        request that is full is not announced.
         """
-        begin: ColumnElement[bool] = Share.expires_at > after
-        if after_share is not None:
-            begin = tuple_(Share.expires_at, Share.id) > tuple_(literal(after, Share.expires_at.type), literal(after_share, Share.id.type))
-        query = (
-            _links()
-            .add_columns(Share.owner_id, Share.expires_at)
-            .join(NotificationSetting, and_(NotificationSetting.user_id == Share.owner_id, NotificationSetting.link_expiry))
-            .where(Share.revoked_at.is_(None), begin, Share.expires_at <= until)
-            .order_by(Share.expires_at, Share.id)
-            .limit(limit)
-        )
-        found = []
-        for row in self._session.execute(query):
-            expires_at = row.expires_at.isoformat()
-            kind = NotificationKind.LINK_EXPIRY
-            notification = NewNotification(row.owner_id, kind, f"share:{row.id}", row.expires_at, row.expires_at)
-            notification.items[ABOUT] = {**_about(row), "share_id": str(row.id), "expires_at": expires_at}
-            notification.count = 1
-            found.append(ExpiringLink(row.id, row.expires_at, notification))
-        return found
+
+        def first(rows: Any, model: type[Share] | type[FileRequest]) -> Any:
+            begin: ColumnElement[bool] = model.expires_at > after
+            if after_id is not None:
+                last = tuple_(literal(after, model.expires_at.type), literal(after_id, model.id.type))
+                begin = tuple_(model.expires_at, model.id) > last
+            wanting = and_(NotificationSetting.user_id == model.owner_id, NotificationSetting.link_expiry)
+            rows = rows.add_columns(model.owner_id, model.expires_at).join(NotificationSetting, wanting)
+            rows = rows.where(model.revoked_at.is_(None), begin, model.expires_at <= until)
+            return self._session.execute(rows.order_by(model.expires_at, model.id).limit(limit))
+
+        requests = select(FileRequest.id, FileRequest.title).where(FileRequest.file_count < FileRequest.max_files)
+        found = [_expiring(row, "share", _about(row)) for row in first(_links(), Share)]
+        found += [_expiring(row, "file_request", {"name": row.title}) for row in first(requests, FileRequest)]
+        return sorted(found, key=lambda each: (each.expires_at, each.id))[:limit]
 
     def add(self, notifications: Sequence[NewNotification]) -> None:
         """Add to the notifications that wait. Their digests are scheduled before: a sender locks the digest, then its notifications."""
@@ -255,6 +251,13 @@ def _links() -> Any:
     first = of_link.order_by(ShareFile.position, File.id).limit(1).scalar_subquery()
     count = select(func.count()).select_from(ShareFile).where(ShareFile.share_id == Share.id).scalar_subquery()
     return select(Share.id, Share.slug, first.label("filename"), count.label("file_count"))
+
+
+def _expiring(row: Any, kind: str, about: dict[str, Any]) -> Expiring:
+    notification = NewNotification(row.owner_id, NotificationKind.LINK_EXPIRY, f"{kind}:{row.id}", row.expires_at, row.expires_at)
+    notification.items[ABOUT] = {**about, f"{kind}_id": str(row.id), "expires_at": row.expires_at.isoformat()}
+    notification.count = 1
+    return Expiring(row.id, row.expires_at, notification)
 
 
 def _about(link: Any) -> dict[str, Any]:

@@ -1,44 +1,59 @@
-"""The expiry of a share link, for the link of a mail that prolongs it."""
+"""The expiry of share links and file requests, for the link of a mail that prolongs one."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
-from lambda_app.models import Share, User
+from lambda_app.core.security.notification_tokens import Prolonged
+from lambda_app.models import FileRequest, Share, User
 from lambda_app.repositories.audit import audited_change
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
+_MODELS: Mapping[Prolonged, type[Share] | type[FileRequest]] = {Prolonged.LINK: Share, Prolonged.FILE_REQUEST: FileRequest}
+
+
+class Owner(NamedTuple):
+    """The active owner, and the language and time zone of the profile."""
+
+    email: str
+    locale: str | None
+    time_zone: str | None
+
 
 class ProlongationRepository:
-    """Reads and moves the expiry of a share link that is open and has exactly the expected expiry."""
+    """Reads and moves the expiry of a link or file request that is open and has exactly the expected expiry."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def find_owner(self, share_id: UUID, *, owner_id: UUID, expires_at: datetime) -> str | None:
-        """Return the address of the active owner; None if there is no such link."""
-        query = select(User.email).join(Share, Share.owner_id == User.id)
-        query = query.where(User.is_active, *_expiring(share_id, owner_id, expires_at))
-        return self._session.execute(query).scalar_one_or_none()
+    def find_owner(self, kind: Prolonged, id_: UUID, *, owner_id: UUID, expires_at: datetime) -> Owner | None:
+        """Return the active owner; None if there is no such link or file request."""
+        model = _MODELS[kind]
+        query = select(User.email, User.locale, User.time_zone).join(model, model.owner_id == User.id)
+        row = self._session.execute(query.where(User.is_active, *_expiring(model, id_, owner_id, expires_at))).one_or_none()
+        return None if row is None else Owner(*row)
 
-    def prolong(self, share_id: UUID, *, owner_id: UUID, expires_at: datetime, until: datetime) -> bool:
-        """Move the expiry, audit it and commit; False if there is no such link any more. Two requests at once move it once."""
-        is_owner_active = exists().where(User.id == Share.owner_id, User.is_active)
-        change = update(Share).where(*_expiring(share_id, owner_id, expires_at), is_owner_active)
-        changed = change.values(expires_at=until, updated_at=clock.now()).returning(*Share.__table__.c)
+    def prolong(self, kind: Prolonged, id_: UUID, *, owner_id: UUID, expires_at: datetime, until: datetime) -> bool:
+        """Move the expiry, audit it and commit; False if there is no such object any more. Two requests at once move it once."""
+        model = _MODELS[kind]
+        is_owner_active = exists().where(User.id == model.owner_id, User.is_active)
+        change = update(model).where(*_expiring(model, id_, owner_id, expires_at), is_owner_active)
+        changed = change.values(expires_at=until, updated_at=clock.now()).returning(*model.__table__.c)
         details = {"fields": ["expires_at"], "by": "mail"}
-        statement = audited_change(changed, Share, "share.updated", details=details, actor="owner_id")
+        statement = audited_change(changed, model, f"{model.__tablename__}.updated", details=details, actor="owner_id")
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
 
 
-def _expiring(share_id: UUID, owner_id: UUID, expires_at: datetime) -> tuple[ColumnElement[bool], ...]:
+def _expiring(model: type[Share] | type[FileRequest], id_: UUID, owner_id: UUID, expires_at: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
-        Share.id == share_id,
-        Share.owner_id == owner_id,
-        Share.revoked_at.is_(None),
-        Share.expires_at == expires_at,
-        Share.expires_at > clock.now(),
+        model.id == id_,
+        model.owner_id == owner_id,
+        model.revoked_at.is_(None),
+        model.expires_at == expires_at,
+        model.expires_at > clock.now(),
     )

@@ -6,7 +6,7 @@ from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.dependencies.auth import TokenDep, get_caller
 from lambda_app.dependencies.browser_sessions import SAME_ORIGIN_SESSION, BindingCookieDep, SessionCookie, SessionCookieDep
 from lambda_app.dependencies.mail import OutgoingMailDep
-from lambda_app.dependencies.services import AuthenticationDep, IdentitiesDep, ServicesDep, SessionsDep
+from lambda_app.dependencies.services import IdentitiesDep, ServicesDep, SessionDep, SessionsDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.accounts.identities import AssertionSignIn
@@ -112,14 +112,14 @@ def end_session(
     request: Request,
     response: Response,
     token: TokenDep,
-    authentication: AuthenticationDep,
+    session: SessionDep,
     sessions: SessionsDep,
     cookie: SessionCookieDep,
 ) -> None:
     """Sign out: end the session of the cookie, or without a cookie the session of the access token, and delete the cookie."""
     if cookie.value is not None:
         sessions.sign_out(cookie.value)
-    elif (caller := get_caller(request, token, authentication)) is not None:
+    elif (caller := get_caller(request, token, session)) is not None:
         sessions.sign_out_current(caller)
     cookie.clear(response)
     response.headers["Cache-Control"] = "no-store"

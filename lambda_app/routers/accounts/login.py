@@ -11,7 +11,7 @@ from lambda_app.core.mail import MailNotConfiguredError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep, TokenDep, get_caller
 from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.same_origin import require_trusted_origin
-from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, ServicesDep, SessionsDep
+from lambda_app.dependencies.services import RecoveryDep, ServicesDep, SessionDep, SessionsDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.accounts.sessions import EmailConfirmation, EmailOnly, MailRequested, PasswordReset, Refresh
@@ -72,14 +72,12 @@ def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) 
 
 
 @router.post("/logout", status_code=204, responses=problem_responses())
-def sign_out(
-    request: Request, token: TokenDep, authentication: AuthenticationDep, sessions: SessionsDep, refresh: Refresh | None = None
-) -> None:
+def sign_out(request: Request, token: TokenDep, session: SessionDep, sessions: SessionsDep, refresh: Refresh | None = None) -> None:
     """End the session of the refresh token in the body. Without a body, end the session of the access token."""
     if refresh is not None:
         # The access token is not checked: it may have expired after ten minutes, while the session lasts for days.
         sessions.sign_out(refresh.refresh_token)
-    elif (caller := get_caller(request, token, authentication)) is not None:
+    elif (caller := get_caller(request, token, session)) is not None:
         sessions.sign_out_current(caller)
     else:
         raise NotAuthenticatedError("Not authenticated")

@@ -403,7 +403,8 @@
     const isReceived = text.startsWith(RECEIVED);
     entry.result.className = isBad ? "result message" : isReceived ? "result ok" : "result";
     entry.result.replaceChildren(...(isBad ? [icon(ALERT_ICON)] : isReceived ? [icon(TICK_ICON)] : []), document.createElement("span"));
-    entry.result.lastChild.textContent = text === RECEIVED || text === "Waiting" ? `${text} · ${formatSize(entry.file.size)}` : text;
+    const start = isReceived ? RECEIVED : text === "Waiting" ? text : "";
+    entry.result.lastChild.textContent = start ? `${start} · ${formatSize(entry.file.size)}${text.slice(start.length)}` : text;
     entry.progress.hidden = !isSending;
     entry.retry.hidden = !canRetry;
     const canCancel = entry.upload ? Boolean(entry.upload.part_count) && !entry.isStored : isActive && entry.file.size > PARTS_FROM_BYTES;
@@ -448,18 +449,9 @@
     const name = file.name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");
     element("span", "tile", item).append(icon(FILE_ICON));
     element("bdi", "", element("span", "name", item)).textContent = name;
-    entry.cancellation = new AbortController();
-    keepOpen.hidden = false;
-    show(entry, "Waiting", { isActive: true });
-    sendAll();
-  }
-
-  function show(entry, text, { isSending = false, isActive = isSending, isBad = false, canRetry = false } = {}) {
-    if (entry.cancellation.signal.aborted && isActive) return; // a request that was sent before the cancellation
-    const isReceived = text.startsWith(RECEIVED);
-    entry.result.className = isBad ? "result message" : isReceived ? "result ok" : "result";
-    entry.result.replaceChildren(...(isBad ? [icon(ALERT_ICON)] : isReceived ? [icon(TICK_ICON)] : []), document.createElement("span"));
-    entry.result.lastChild.textContent = text === RECEIVED || text === "Waiting" ? `${text} · ${formatSize(entry.file.size)}` : text;
+    const cancellation = new AbortController();
+    const entry = { file, name, upload: null, isStored: false, isReceived: false, needsFile: false, cancellation };
+    entry.result = element("p", "result", item);
     entry.progress = element("progress", "", item);
     entry.progress.max = Math.max(file.size, 1);
     entry.progress.value = 0;

@@ -108,17 +108,17 @@ class DeviceLoginService:
         self._login_throttle.count_user_code(user)
         login = self._device_logins.find_undecided(normalise_user_code(user_code))
         if login is None:
+            self._login_throttle.record_wrong_user_code(user)
             raise NoDeviceLoginError
         self._login_throttle.reset_user_code(user)
         return login
 
     def decide(self, user: User, user_code: str, *, is_approved: bool) -> None:
         """Approve or deny a sign-in to the user's account. Raises NoDeviceLoginError, PermissionDeniedError and ThrottledError."""
-        _require_session()
-        self._login_throttle.count_user_code(user)
-        if not self._device_logins.decide(normalise_user_code(user_code), user, is_approved=is_approved):
+        login = self.get(user, user_code)
+        # Open a moment ago; a concurrent request may have decided it.
+        if not self._device_logins.decide(login.user_code, user, is_approved=is_approved):
             raise NoDeviceLoginError
-        self._login_throttle.reset_user_code(user)
 
     def redeem(self, device_code: str) -> SignedIn:
         """Exchange the device code of an approved sign-in for a session, once.

@@ -133,8 +133,12 @@ class LoginThrottle:
         self._admit(_user_code_keys(user), email=None, purpose=PasswordPurpose.DEVICE, subject=f"user:{user.id}")
 
     def reset_user_code(self, user: User) -> None:
-        """Take the attempt back after its success."""
+        """Take the attempt back after its success, and commit."""
         self._attempts.reset_durably(_user_code_keys(user))
+
+    def record_wrong_user_code(self, user: User) -> None:
+        """Audit a wrong code of a program, in a transaction of its own."""
+        self._audit.add_durably(f"{PasswordPurpose.DEVICE}.failed", subject=f"user:{user.id}")
 
     def verify_link_password(self, share: Share, password: str) -> bool:
         """Return whether this is the link's password; if so, reset the counters. Raises ThrottledError."""

@@ -1,4 +1,4 @@
-"""The collector: turns published events, and links that expire soon, into notifications for the next mail to each user."""
+"""The collector: turns published events, links and file requests that expire soon into notifications for the next mail to each user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from lambda_app.services.notifications.places import browser_of, network_of
 BATCH_EVENTS = 1000
 """Events in one transaction."""
 PAGE_LINKS = 1000
-"""Links that expire soon, in one transaction."""
+"""Links and file requests that expire soon, in one transaction."""
 COLLECTION_TIME = timedelta(minutes=5)
 """Time from the first event to its mail, in which further events collect. A new sign-in is announced at once."""
 MAIL_PAUSE = timedelta(hours=1)
 """Shortest time between two mails to a user."""
 EXPIRY_NOTICE = timedelta(hours=24)
-"""How long before its expiry a link is announced."""
+"""How long before its expiry a link or file request is announced."""
 PLACE_MEMORY = timedelta(days=90)
 """Time after which a network and browser count as new again."""
 
@@ -131,17 +131,17 @@ class NotificationCollector:
         return list(grouped.values())
 
     def _announce_expiries(self, cursor: CursorPosition) -> bool:
-        """Announce the next links that expire soon; False if some are left."""
+        """Announce the next links and file requests that expire soon; False if some are left."""
         now = clock.now()
         until = now + EXPIRY_NOTICE
         if until <= cursor.expiry_until:
             return True
-        # A link that has expired meanwhile, while no collector ran, cannot be prolonged any more.
-        after, after_share = max((cursor.expiry_until, cursor.expiry_share_id), (now, None), key=lambda place: place[0])
-        links = self._collection.list_expiring(after=after, after_share=after_share, until=until, limit=PAGE_LINKS)
-        self._store([link.notification for link in links], after=COLLECTION_TIME)
-        is_end = len(links) < PAGE_LINKS
-        last, last_id = (until, None) if is_end else (links[-1].expires_at, links[-1].id)
+        # What has expired meanwhile, while no collector ran, cannot be prolonged any more.
+        after, after_id = max((cursor.expiry_until, cursor.expiry_share_id), (now, None), key=lambda place: place[0])
+        expiring = self._collection.list_expiring(after=after, after_id=after_id, until=until, limit=PAGE_LINKS)
+        self._store([each.notification for each in expiring], after=COLLECTION_TIME)
+        is_end = len(expiring) < PAGE_LINKS
+        last, last_id = (until, None) if is_end else (expiring[-1].expires_at, expiring[-1].id)
         self._collection.move_cursor(expiry_until=last, expiry_share_id=last_id)
         return is_end
 

@@ -1,10 +1,11 @@
 """The notification settings of an account, and their change by a link in a mail."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from uuid import UUID
 
 from lambda_app.core.errors import GoneError
-from lambda_app.core.security.notification_tokens import NotificationTokens, Unsubscription
+from lambda_app.core.security.notification_tokens import NotificationTokens
 from lambda_app.models import NotificationKind, User
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.notifications.settings import NotificationSettingRepository
@@ -16,6 +17,14 @@ class NotificationLinkError(GoneError):
 
     code = "link_expired"
     message = "This link does not work any more; sign in and use the settings of your account"
+
+
+class AddressedUnsubscription(NamedTuple):
+    """What a token turns off, and the language of the account's profile."""
+
+    user_id: UUID
+    kinds: list[NotificationKind]
+    locale: str | None
 
 
 class NotificationSettingService:
@@ -35,20 +44,20 @@ class NotificationSettingService:
         changes = {NotificationKind(name): value for name, value in update.model_dump(exclude_unset=True).items()}
         return self._settings.change(user.id, changes) if changes else self._settings.get(user.id)
 
-    def require_unsubscription(self, token: str) -> Unsubscription:
+    def require_unsubscription(self, token: str) -> AddressedUnsubscription:
         """Return what the token of a mail turns off, without turning it off. Raises NotificationLinkError, UnavailableError."""
         found = self._tokens.read_unsubscription(token)
-        if found is None or not self._is_addressed_to(found.user_id, found.mailbox):
+        user = None if found is None else self._users.get(found.user_id)
+        if found is None or user is None or not self._is_addressed_to(user, found.mailbox):
             raise NotificationLinkError
-        return found
+        return AddressedUnsubscription(user.id, [NotificationKind(kind) for kind in found.kinds], user.locale)
 
-    def unsubscribe(self, token: str) -> Unsubscription:
+    def unsubscribe(self, token: str) -> AddressedUnsubscription:
         """Turn off the kinds of notifications that the token names. Idempotent. Raises NotificationLinkError, UnavailableError."""
         found = self.require_unsubscription(token)
-        self._settings.turn_off(found.user_id, [NotificationKind(kind) for kind in found.kinds])
+        self._settings.turn_off(found.user_id, found.kinds)
         return found
 
-    def _is_addressed_to(self, user_id: UUID, mailbox: str) -> bool:
+    def _is_addressed_to(self, user: User, mailbox: str) -> bool:
         """Whether the account still has the address to which the mail was sent."""
-        user = self._users.get(user_id)
-        return user is not None and self._tokens.mailbox_of(user.email) == mailbox
+        return self._tokens.mailbox_of(user.email) == mailbox

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from lambda_app.models import NotificationKind
 
@@ -19,7 +20,10 @@ class Texts:
     mixed_subject: str
     downloads: Callable[[str, int], str]
     uploads: Callable[[str, int], str]
+    request_expiry_subject: Callable[[int], str]
+    """The subject of a mail about file requests only that expire soon."""
     expiry: Callable[[str, str], str]
+    request_expiry: Callable[[str, str], str]
     sign_ins: str
     sign_in_advice: str
     unknown_browser: str
@@ -67,6 +71,8 @@ ENGLISH = Texts(
     downloads=lambda link, count: f"{_plural(count, '1 download', 'downloads')} through your share link to {link}:",
     uploads=lambda request, count: f"{_plural(count, '1 file', 'files')} received through your file request {request}:",
     expiry=lambda link, at: f"Your share link to {link} expires on {at}. To keep it open for 7 more days, open this page:",
+    request_expiry_subject=lambda count: f"{_plural(count, 'A file request expires', 'file requests expire')} within a day",
+    request_expiry=lambda request, at: f"Your file request {request} expires on {at}. To keep it open for 7 more days, open this page:",
     sign_ins="A sign-in to your account from a network or browser that was not used for it in the last 90 days:",
     sign_in_advice="If this was not you, change your password at once. That also ends all sessions:",
     unknown_browser="unknown program",
@@ -94,6 +100,12 @@ GERMAN = Texts(
     downloads=lambda link, count: f"{_german_count(count, '1 Download', 'Downloads')} über Ihren Link zu {link}:",
     uploads=lambda request, count: f"{_german_count(count, '1 Datei', 'Dateien')} über Ihre Dateianfrage {request} erhalten:",
     expiry=lambda link, at: f"Ihr Link zu {link} läuft am {at} ab. Um ihn 7 Tage länger offen zu halten, öffnen Sie diese Seite:",
+    request_expiry_subject=lambda count: (
+        f"{_german_count(count, 'Eine Dateianfrage läuft', 'Dateianfragen laufen')} innerhalb eines Tages ab"
+    ),
+    request_expiry=lambda request, at: (
+        f"Ihre Dateianfrage {request} läuft am {at} ab. Um sie 7 Tage länger offen zu halten, öffnen Sie diese Seite:"
+    ),
     sign_ins="Eine Anmeldung an Ihrem Konto aus einem Netz oder mit einem Browser, die dafür in den letzten 90 Tagen nicht benutzt wurden:",
     sign_in_advice="Wenn Sie das nicht waren, ändern Sie sofort Ihr Passwort. Das beendet auch alle Sitzungen:",
     unknown_browser="unbekanntes Programm",
@@ -109,6 +121,20 @@ GERMAN = Texts(
     time=lambda at: f"{at.day}.{at.month}.{at.year:04d}, {at:%H:%M} Uhr",
     decimal_comma=True,
 )
+
+
+def exact_time(at: datetime, texts: Texts, time_zone: str | None) -> str:
+    """Return the time in the time zone of a profile, or in UTC, with the name of the zone."""
+    zone = _zone(time_zone)
+    return f"{texts.time(at.astimezone(zone))} ({zone.key})"
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ValueError, OSError, LookupError):
+        # The name is unknown to this machine.
+        return ZoneInfo("UTC")
 
 
 def texts_for(locale: str | None) -> Texts:

@@ -1,6 +1,8 @@
 """Pictures for the screenshots: landscapes of a few shapes, a floor plan, a document and a film, drawn when they are needed."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -16,16 +18,6 @@ _MOUNTAINS: _Shapes = (
 _DUNES: _Shapes = (
     ("#dba878", ((0, 520), (420, 470), (800, 560), (1200, 470), (1200, 900), (0, 900))),
     ("#b87f52", ((0, 680), (340, 640), (820, 720), (1200, 640), (1200, 900), (0, 900))),
-)
-_TOWERS: _Shapes = tuple(
-    (colour, ((left, top), (left + 180, top), (left + 180, 900), (left, 900)))
-    for colour, left, top in (
-        ("#99a3b0", 60, 360),
-        ("#5d687b", 260, 480),
-        ("#99a3b0", 480, 200),
-        ("#5d687b", 720, 300),
-        ("#99a3b0", 940, 420),
-    )
 )
 _TREES: _Shapes = tuple(
     (colour, ((middle - 130, 780), (middle, top), (middle + 130, 780)))
@@ -66,6 +58,16 @@ def _plan() -> Image.Image:
     return image.resize(_SIZE)
 
 
+def _letter() -> Image.Image:
+    """Return a page of a letter: lines where the text is."""
+    image = Image.new("RGB", (900, 1200), "#ffffff")
+    pen = ImageDraw.Draw(image)
+    for number, width in enumerate((420, 0, 700, 680, 710, 520, 0, 690, 700, 660, 705, 300, 0, 260)):
+        if width:
+            pen.rectangle((100, 140 + 60 * number, 100 + width, 156 + 60 * number), fill="#8a949c")
+    return image
+
+
 def _sea() -> Image.Image:
     waves: _Shapes = (
         ("#36717f", ((0, 480), (1200, 480), (1200, 900), (0, 900))),
@@ -79,30 +81,29 @@ def _film() -> bytes:
 
     output = io.BytesIO()
     with av.open(output, "w", format="mov") as container:
-        stream = container.add_stream("mpeg4", rate=5)
+        stream: Any = container.add_stream("mpeg4", rate=5)
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
-        frame = av.VideoFrame.from_image(_sea().resize((640, 480)))
+        make: Any = av.VideoFrame.from_image
+        frame = make(_sea().resize((640, 480)))
         for _ in range(5):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return output.getvalue()
 
 
+_PICTURES: dict[str, Callable[[], Image.Image]] = {
+    "IMG_4127.jpg": lambda: _drawn("#c9dde6", _MOUNTAINS, ("#fbeecb", 880, 220)),
+    "IMG_4128.jpg": lambda: _drawn("#f4dcc2", _DUNES, ("#ec935b", 330, 240)),
+    "IMG_4090.jpg": lambda: _drawn("#dce7d8", _TREES),
+    "ground-floor.png": _plan,
+    "Harbour-house_final-plans_rev-C.pdf": _plan,
+    "Contract Fjordbygg AS (signed).pdf": _letter,
+}
+_FORMATS = {"jpg": "JPEG", "png": "PNG", "pdf": "PDF"}
+
+
 def content_of(name: str) -> bytes:
     """Return the content of the screenshots' file of this name; empty for a type without previews."""
-    match name:
-        case "IMG_4127.jpg":
-            return encoded(_drawn("#c9dde6", _MOUNTAINS, ("#fbeecb", 880, 220)), "JPEG")
-        case "IMG_4128.jpg":
-            return encoded(_drawn("#f4dcc2", _DUNES, ("#ec935b", 330, 240)), "JPEG")
-        case "IMG_4129.jpg" | "IMG_4131.jpg":
-            return encoded(_drawn("#dfe3ea", _TOWERS), "JPEG")
-        case "IMG_4090.jpg" | "IMG_4130.jpg":
-            return encoded(_drawn("#dce7d8", _TREES), "JPEG")
-        case "ground-floor.png":
-            return encoded(_plan(), "PNG")
-        case _ if name.endswith(".pdf"):
-            return encoded(_plan(), "PDF")
-        case _ if name.endswith(".mov"):
-            return _film()
-    return b""
+    if name.endswith(".mov"):
+        return _film()
+    return encoded(_PICTURES[name](), _FORMATS[name.rpartition(".")[2]]) if name in _PICTURES else b""

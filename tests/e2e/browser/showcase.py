@@ -1,16 +1,23 @@
 """What the screenshots show: an account with files, links in each state, requests, keys, webhooks, and people to share with."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from sqlalchemy import text as sql
 
 from lambda_app.core import clock
+from lambda_app.core.security.notification_tokens import NotificationTokens, Unsubscription
+from lambda_app.core.security.random_tokens import hash_secret, new_secret
+from lambda_app.models import Invitation
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.scenes import content_of
-from tests.support.accounts import Account, make_file
+from tests.support.accounts import Account, make_account, make_file
+from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
 FILES = (
@@ -27,33 +34,86 @@ FILES = (
 )
 """Name, type, least size and age of the files, from the oldest."""
 PREVIEWED_TYPES = ("image/", "video/", "application/pdf")
+SHARED = "Survey of the quay.pdf"
+HOOK = "http://127.0.0.1:9/hooks/we-upload"
+"""No server listens at the address."""
 TRASHED = "old draft.txt"
 REQUEST = "Photos and survey of the roof"
 NOTE = "Rev C as promised. The photos show the north facade this morning; the film is long, skip to minute four."
 PREVIEW_SECONDS = 60
 
 
-def fill(site: Site, client: httpx.Client, account: Account, others: tuple[Account, Account]) -> dict[str, str]:
-    """Make what the screens show; return the addresses of the pages that visitors see. Needs running workers."""
-    owner = account.headers
-    for one, name in zip((account, *others), ("Mara Lindqvist", "Jonas Okafor", "Hanna Weiß"), strict=True):
+@dataclass(frozen=True, slots=True)
+class Showcase:
+    """The accounts whose screens are shown, and the addresses of pages that need no sign-in."""
+
+    account: Account
+    """A superuser with files, links, requests, keys and a webhook."""
+    beginner: Account
+    """An account without files."""
+    protected: Account
+    """An account with a second factor."""
+    unprotected: Account
+    """An account that must set up a second factor."""
+    pages: dict[str, str]
+    """The addresses of pages for recipients and guests."""
+    invitation: str
+    device_url: str
+    unsubscribe_url: str
+
+
+def fill(site: Site, client: httpx.Client, domain: str) -> Showcase:
+    """Make what the screens show, for accounts of the domain. Needs running workers."""
+
+    def account(name: str, **options: Any) -> Account:
+        made = make_account(site.services, email=f"{name.split(maxsplit=1)[0].lower()}@{domain}", **options)
         profile = {"display_name": name, "shows_name_on_links": True}
-        client.patch("/api/v1/users/me", json=profile, headers=one.headers).raise_for_status()
-    trashed = make_file(client, account, bytes(48_000), filename=TRASHED)["id"]
+        client.patch("/api/v1/users/me", json=profile, headers=made.headers).raise_for_status()
+        return made
+
+    mara, *others = account("Mara Lindqvist", is_superuser=True), account("Jonas Okafor"), account("Hanna Weiß")
+    beginner, protected, unprotected = account("Ida Berg"), account("Tomasz Pawlak"), account("Solveig Aas")
+    set_up(client, protected)
+    with site.services.engine.begin() as connection:
+        connection.execute(sql('UPDATE "user" SET requires_second_factor = true WHERE id = :id'), {"id": unprotected.id})
+    owner = mara.headers
+    trashed = make_file(client, mara, bytes(48_000), filename=TRASHED)["id"]
     client.delete(f"/api/v1/files/{trashed}", headers=owner).raise_for_status()
-    ids = _make_files(site, client, account)
-    file_request = _make_requests(client, account)
-    pages = _make_links(site, client, account, ids, others)
+    ids = _make_files(site, client, mara)
+    pages = {**_make_links(site, client, mara, ids, others), "request": _make_requests(client, mara)["url"]}
     for user in others:
         client.put(f"/api/v1/files/{ids['Interview Solveig Aas, second take.wav']}/grants", json={"email": user.email}, headers=owner)
     client.put(f"/api/v1/files/{ids['ground-floor.png']}", json={"is_public": True}, headers=owner).raise_for_status()
-    survey = make_file(client, others[0], bytes(64_000), filename="Survey of the quay.pdf", content_type="application/pdf")
-    client.put(f"/api/v1/files/{survey['id']}/grants", json={"email": account.email, "role": "editor"}, headers=others[0].headers)
+    survey = make_file(client, others[0], bytes(64_000), filename=SHARED, content_type="application/pdf")
+    client.put(f"/api/v1/files/{survey['id']}/grants", json={"email": mara.email, "role": "editor"}, headers=others[0].headers)
     for name, scopes in (("Backup script", ["files:read"]), ("Render farm", ["files:read", "files:write"])):
         key = {"name": name, "scopes": scopes, "expires_in_days": 90}
         client.post("/api/v1/users/me/api-keys", json=key, headers=owner).raise_for_status()
-    client.post("/api/v1/webhooks", json={"url": "http://127.0.0.1:9/hooks/we-upload"}, headers=owner).raise_for_status()
-    return {**pages, "request": file_request["url"]}
+    client.post("/api/v1/webhooks", json={"url": HOOK}, headers=owner).raise_for_status()
+    offer = {"email": mara.email, "current_password": others[1].password}
+    client.post(f"/api/v1/users/{others[1].id}/transfer", json=offer, headers=others[1].headers).raise_for_status()
+    device = client.post("/api/v1/login/device", json={"client": "backup script"}).raise_for_status().json()
+    tokens = NotificationTokens(site.services.link_keys)
+    mails = Unsubscription(mara.id, tokens.mailbox_of(mara.email), ("request_uploads", "link_expiry"))
+    return Showcase(
+        account=mara,
+        beginner=beginner,
+        protected=protected,
+        unprotected=unprotected,
+        pages=pages,
+        invitation=_invite(site, mara, f"lena@{domain}"),
+        device_url=device["verification_uri_complete"],
+        unsubscribe_url=f"{site.url}/unsubscribe/{tokens.sign_unsubscription(mails)}",
+    )
+
+
+def _invite(site: Site, inviter: Account, email: str) -> str:
+    """Return the token of an invitation, which otherwise only its mail has."""
+    token, now = new_secret(), clock.now()
+    times = {"created_at": now, "sent_at": now, "expires_at": now + timedelta(days=7)}
+    with site.services.unit_of_work() as session:
+        session.add(Invitation(id=uuid4(), inviter_id=inviter.id, email=email, token_hash=hash_secret(token), **times))
+    return token
 
 
 def _make_files(site: Site, client: httpx.Client, account: Account) -> dict[str, str]:
@@ -81,7 +141,7 @@ def _make_requests(client: httpx.Client, account: Account) -> dict[str, Any]:
     return made
 
 
-def _make_links(site: Site, client: httpx.Client, account: Account, ids: dict[str, str], others: tuple[Account, Account]) -> dict[str, str]:
+def _make_links(site: Site, client: httpx.Client, account: Account, ids: dict[str, str], others: Sequence[Account]) -> dict[str, str]:
     """Make links in each state, the oldest first."""
     now = clock.now()
 
@@ -124,7 +184,7 @@ def _make_links(site: Site, client: httpx.Client, account: Account, ids: dict[st
     until = (now + timedelta(days=14, hours=2)).isoformat()
     pictures = ("IMG_4127.jpg", "IMG_4128.jpg", "IMG_4090.jpg", "ground-floor.png", "site-visit-bergen.mov", FILES[-1][0])
     shown = link(
-        "Harbour house, rev C", *pictures, note=NOTE, max_downloads=20, expires_at=until, counts="open_count = 6, download_count = 8"
+        "Harbour plans, rev C", *pictures, note=NOTE, max_downloads=20, expires_at=until, counts="open_count = 6, download_count = 8"
     )
     list_only = link("Papers", "Contract Fjordbygg AS (signed).pdf", "Budget 2027, draft 4.xlsx", "press-kit.zip")
     locked = link("Offer", FILES[-1][0], password="fjord-lantern-48")

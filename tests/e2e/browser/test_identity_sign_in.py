@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,9 +15,12 @@ from pydantic import SecretStr
 
 from infra.local import web_app
 from infra.local.object_store import ObjectStoreServer
+from lambda_app.core import clock
 from lambda_app.core.identity.providers import IdentityProvider
+from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
+from lambda_app.models import Invitation
 from tests.e2e.browser.steps import Results, Steps, console_messages, failures, sign_in
 from tests.support.accounts import make_account, make_file
 from tests.support.http_server import serving
@@ -73,6 +77,12 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
     url, services = site
     newcomer = f"new-{uuid4()}@example.com"
     member, sharer = make_account(services), make_account(services)
+    invitation, now = new_secret(), clock.now()
+    times = {"created_at": now, "sent_at": now, "expires_at": now + timedelta(days=1)}
+    inviter = make_account(services, is_superuser=True).id
+    with services.unit_of_work() as session:
+        invited = f"invited-{uuid4()}@example.com"
+        session.add(Invitation(id=uuid4(), inviter_id=inviter, email=invited, token_hash=hash_secret(invitation), **times))
     with httpx.Client(base_url=url, trust_env=False) as client:
         link = make_share(client, sharer, make_file(client, sharer, filename="plan.txt")["id"], audience="signed_in")["url"]
     with_provider: Steps = [{"see": "Continue with Test login"}, *INSPECT, {"follow": "Continue with Test login"}]
@@ -111,6 +121,9 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
         *({"fill": "Current password", "within": "dialog", "value": member.password}, {"click": "Unlink", "within": "dialog"}),
         *({"gone": "linked on"}, {"click": member.email}, {"click": "Sign out", "role": "menuitem"}),
         *(*with_provider, {"see": "There is no account for this sign-in."}, *INSPECT),
+        *({"click": "Create an account", "role": "link"}, {"see": "Continue with Test login"}, {"see": "Have an account?"}, *INSPECT),
+        *({"open": f"{url}/invitation#token={invitation}"}, {"see": "Or sign in with a provider"}, {"see": "Continue with Test login"}),
+        *INSPECT,
     ]
     jobs: dict[str, object] = {
         "without password, phone, dark": {"url": f"{url}/", "width": 320, "height": 700, "dark": True, "steps": without_password},

@@ -214,7 +214,7 @@ def results(
         ],
         "unconfirmed": [
             *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
-            *({"see": "Until you confirm the address"}, {"see": "file.available"}, {"idle": True}, {"axe": True}),
+            *({"see": "Until you confirm the address"}, {"see": "File arrived and verified"}, {"idle": True}, {"axe": True}),
             *({"click": "Request export"}, {"fill": "Current password", "value": member.password, "within": "dialog"}),
             *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}, {"resize": 320}, {"resize": 1280}),
             *({"see": "Mails are sent once you have confirmed your address."}, {"click": "A link expires within a day", "role": "switch"}),

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from lambda_app.core import clock
-from lambda_app.core.security.notification_tokens import NotificationTokens, Prolongation, Unsubscription
+from lambda_app.core.security.notification_tokens import NotificationTokens, Prolongation, Prolonged, Unsubscription
 from lambda_app.factory import Services
 from tests.support.accounts import Account, make_account, make_file
 from tests.support.shares import change_share, make_share
@@ -37,9 +37,11 @@ def unsubscription(tokens: NotificationTokens, owner: Account, *kinds: str, emai
     return f"/unsubscribe/{tokens.sign_unsubscription(Unsubscription(owner.id, mailbox, kinds))}"
 
 
-def prolongation(tokens: NotificationTokens, owner: Account, share: dict[str, Any], *, email: str | None = None) -> str:
-    expires_at = datetime.fromisoformat(share["expires_at"])
-    token = Prolongation(owner.id, tokens.mailbox_of(email or owner.email), UUID(share["id"]), expires_at)
+def prolongation(
+    tokens: NotificationTokens, owner: Account, prolonged: dict[str, Any], *, email: str | None = None, kind: Prolonged = Prolonged.LINK
+) -> str:
+    expires_at = datetime.fromisoformat(prolonged["expires_at"])
+    token = Prolongation(owner.id, tokens.mailbox_of(email or owner.email), UUID(prolonged["id"]), expires_at, kind)
     return f"/prolong/{tokens.sign_prolongation(token)}"
 
 
@@ -180,3 +182,51 @@ def test_link_is_not_prolonged(client: httpx.Client, services: Services, owner: 
             path = prolongation(tokens, owner, {**share, "expires_at": expired})
 
     assert (client.get(path).status_code, client.post(path).status_code) == (410, 410)
+
+
+def test_file_request_is_prolonged_once_by_post(
+    client: httpx.Client, services: Services, owner: Account, tokens: NotificationTokens
+) -> None:
+    expires_at = (clock.now() + timedelta(hours=20)).isoformat()
+    request = client.post("/api/v1/file-requests", json={"title": "Photos", "expires_at": expires_at}, headers=owner.headers).json()
+    path = prolongation(tokens, owner, request, kind=Prolonged.FILE_REQUEST)
+    # The id of a file request does not name a link.
+    other = prolongation(tokens, owner, request)
+
+    shown = client.get(path)
+    responses = [client.post(each).status_code for each in (other, path, path)]
+
+    assert "Keep the file request open?" in shown.text
+    assert responses == [410, 200, 410]
+    now = client.get(f"/api/v1/file-requests/{request['id']}", headers=owner.headers).json()["expires_at"]
+    assert datetime.fromisoformat(now) == datetime.fromisoformat(request["expires_at"]) + timedelta(days=7)
+    events = audited(services, "file_request.updated", f"file_request:{request['id']}")
+    assert [(event.actor_id, event.details) for event in events] == [(owner.id, '{"by": "mail", "fields": ["expires_at"]}')]
+
+
+def test_pages_have_the_language_of_the_account_or_else_of_the_browser(
+    client: httpx.Client, services: Services, owner: Account, tokens: NotificationTokens
+) -> None:
+    expires_at = datetime.fromisoformat("2040-07-01T12:00:00+00:00")
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at=expires_at.isoformat())
+    german = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.8"}
+    turn_off, prolong = unsubscription(tokens, owner, "link_expiry"), prolongation(tokens, owner, share)
+
+    by_browser, refused = client.get(turn_off, headers=german), client.get("/prolong/x", headers=german)
+    client.patch("/api/v1/users/me", json={"locale": "de", "time_zone": "Europe/Vienna"}, headers=owner.headers).raise_for_status()
+    by_profile = client.get(prolong, headers={"Accept-Language": "en"})
+    prolonged = client.post(prolong)
+    turned_off = client.post(turn_off, **ONE_CLICK)
+    client.patch("/api/v1/users/me", json={"locale": "en"}, headers=owner.headers).raise_for_status()
+    english = client.get(turn_off, headers=german)
+
+    pages = {
+        by_browser: "Diese Mails abstellen?",
+        refused: "Dieser Link funktioniert nicht mehr",
+        by_profile: "Ihr Link läuft am 1.7.2040, 14:00 Uhr (Europe/Vienna) ab.",
+        prolonged: "Er läuft jetzt am 8.7.2040, 14:00 Uhr (Europe/Vienna) ab.",
+        turned_off: "Links und Dateianfragen, die innerhalb eines Tages ablaufen",
+    }
+    for page, text_ in pages.items():
+        assert (text_ in page.text, '<html lang="de">' in page.text, page.headers["content-language"]) == (True, True, "de")
+    assert ("Turn these mails off?" in english.text, '<html lang="en">' in english.text) == (True, True)

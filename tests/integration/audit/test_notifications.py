@@ -381,6 +381,28 @@ def test_link_that_expires_is_announced_once_and_only_if_wanted(stage: Stage, ow
     assert [re.findall(r"“(\w+)\.pdf”", mail.text) for mail in stage.mails] == [["tomorrow"]]
 
 
+def test_file_request_that_expires_is_announced_with_a_link_that_prolongs_it(stage: Stage, owner: Account) -> None:
+    requests = {}
+    for title, fields in {"tomorrow": {}, "full": {"max_files": 1}, "revoked": {}}.items():
+        body = {"title": title, "expires_at": (stage.now + timedelta(hours=24.5)).isoformat(), **fields}
+        requests[title] = stage.api.post("/api/v1/file-requests", json=body, headers=owner.headers).json()
+    stage.execute("UPDATE file_request SET file_count = 1 WHERE id = :id", id=requests["full"]["id"])
+    stage.api.delete(f"/api/v1/file-requests/{requests['revoked']['id']}", headers=owner.headers).raise_for_status()
+
+    stage.run()
+    for _ in range(3):
+        stage.wait(timedelta(minutes=65))
+        stage.run()
+
+    (mail,) = stage.mails
+    assert mail.subject == "A file request expires within a day"
+    assert re.findall(r"Your file request “(\w+)” expires on", mail.text) == ["tomorrow"]
+    (path,) = re.findall(r"https://files\.test(/prolong/\S+)", mail.text)
+    assert stage.api.post(path).status_code == 200
+    (now,) = stage.scalars("SELECT expires_at FROM file_request WHERE id = :id", id=requests["tomorrow"]["id"])
+    assert now == datetime.fromisoformat(requests["tomorrow"]["expires_at"]) + timedelta(days=7)
+
+
 def test_links_that_expire_at_the_same_time_are_announced_in_pages(stage: Stage, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = make_file(stage.api, owner)["id"]
     expires_at = stage.now + timedelta(hours=24.5)

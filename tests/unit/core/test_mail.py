@@ -44,7 +44,7 @@ def test_mail_is_sent_from_the_configured_sender(mailer: SesMailer) -> None:
     mailer.send(MAIL)
 
     (sent,) = ses_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].sent_messages
-    assert sent.source == SENDER
+    assert sent.source == f"We-Upload <{SENDER}>"
     assert sent.destinations["ToAddresses"] == [MAIL.to]
     # The emulator keeps only the HTML part of a mail with both.
     assert (sent.subject, sent.body) == (MAIL.subject, MailDesign().render(MAIL))
@@ -83,7 +83,7 @@ def test_mail_in_a_file_contains_its_text_and_link_unchanged(tmp_path: Path) -> 
     assert link in path.read_text()
     assert "Grüße" in path.read_text()
     assert message.get_content_type() == "multipart/alternative"
-    assert (message["To"], message["Subject"], part(message, "plain")) == (mail.to, mail.subject, mail.text)
+    assert (message["To"], message["Subject"], part(message, "plain")) == (mail.to, mail.subject, f"{mail.text}\n-- \nWe-Upload\n")
     assert f'<a href="{link}"' in part(message, "html")
 
 
@@ -140,9 +140,26 @@ def test_ses_gets_both_parts_and_the_headers_to_unsubscribe() -> None:
 
     simple = recorder.sent["Content"]["Simple"]
     assert recorder.sent["call"] == ("sesv2", "send_email")
-    assert simple["Body"]["Text"]["Data"] == mail.text
+    assert recorder.sent["FromEmailAddress"] == f"We-Upload <{SENDER}>"
+    assert simple["Body"]["Text"]["Data"] == "text\n\n-- \nWe-Upload\n"
     assert simple["Body"]["Html"]["Data"] == MailDesign().render(mail)
     assert simple["Headers"] == [
         {"Name": "List-Unsubscribe", "Value": f"<{mail.unsubscribe_url}>"},
         {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
     ]
+
+
+def test_mail_names_the_operator_and_has_its_accent(tmp_path: Path) -> None:
+    message = written(tmp_path, MAIL, MailDesign(brand="Fjørd, Studio", accent="#7a1fa2"))
+
+    assert message["From"].addresses[0].display_name == "Fjørd, Studio"
+    assert message["From"].addresses[0].addr_spec == "we-upload@localhost"
+    assert part(message, "plain").endswith("\n-- \nFjørd, Studio\n")
+    html = part(message, "html")
+    assert ">Fjørd, Studio</p>" in html
+    assert "color:#7a1fa2" in html
+    assert "We-Upload" not in str(message)
+
+
+def test_sender_with_a_name_of_its_own_keeps_it() -> None:
+    assert MailDesign(brand="Studio").sender("Files <files@example.com>") == "Files <files@example.com>"

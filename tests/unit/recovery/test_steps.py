@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,11 +16,17 @@ from botocore.session import Session  # type: ignore[import-untyped]  # botocore
 from botocore.validate import validate_parameters  # type: ignore[import-untyped]  # botocore ships no types
 
 from infra.recovery import steps
-from infra.recovery.steps import Restore, RestoreError, Stage, parse_time
+from infra.recovery.steps import Restore, RestoreError, Stage, beside, parse_label, parse_time
 
 CLUSTER, WRITER, STANDBY = "data-cluster", "data-writer", "data-standby"
 LABEL = "20261128"
 QUEUE, OTHERS = "0b0e0b0e-0000-4000-8000-000000000001", "0b0e0b0e-0000-4000-8000-000000000002"
+TAGS = [
+    {"Key": "stage", "Value": "prod"},
+    {"Key": "aws:cloudformation:stack-name", "Value": "WeUpload-prod-Data"},
+    {"Key": "rds:note", "Value": "x"},
+]
+"""CloudFormation and RDS add tags of their own, which no request may contain."""
 FUNCTIONS = {"Api": 500, "ObjectCreated": 5, "Migrate": 1, "Admin": None, "Sweep": 5}
 
 
@@ -46,7 +53,7 @@ class FakeAccount:
             "DBClusterParameterGroup": "parameters",
             "DeletionProtection": True,
             "ServerlessV2ScalingConfiguration": {"MinCapacity": 1.0, "MaxCapacity": 16.0, "SecondsUntilAutoPause": 300},
-            "TagList": [{"Key": "stage", "Value": "prod"}],
+            "TagList": TAGS,
         }
 
     @staticmethod
@@ -59,6 +66,7 @@ class FakeAccount:
             "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1"}],
             "DBParameterGroups": [{"DBParameterGroupName": "parameters"}],
             "DBInstanceClass": "db.t4g.micro",
+            "TagList": TAGS,
             "DeletionProtection": False,
         }
 
@@ -67,6 +75,7 @@ class FakeAccount:
 
     def call(self, service: str, operation: str, request: dict[str, Any]) -> Any:
         validate_parameters(request, input_shape(service, operation))
+        require_what_rds_requires(request)
         if not operation.startswith(("describe", "get", "list")):
             self.calls.append(operation)
             if operation == self.fails_at:
@@ -149,6 +158,15 @@ class FakeAccount:
         return {"Payload": io.BytesIO(json.dumps(answers[FunctionName]).encode())}
 
 
+def require_what_rds_requires(request: dict[str, Any]) -> None:
+    """Fail where RDS would answer InvalidParameterValue: botocore's description of the API does not contain these rules."""
+    for name, value in request.items():
+        if name.endswith(("ClusterIdentifier", "InstanceIdentifier")):
+            assert re.fullmatch("[a-z](-?[a-z0-9]){1,62}", value), f"{value} is not an identifier"
+            assert len(value) <= 63
+    assert not [tag for tag in request.get("Tags", []) if tag["Key"].startswith(("aws:", "rds:"))]
+
+
 class FakeClient:
     """A boto3 client of the account."""
 
@@ -204,6 +222,56 @@ def test_restored_cluster_takes_the_place_of_the_damaged_one(restore: Callable[.
     assert set(account.instances) == {WRITER, STANDBY, f"{WRITER}-damaged-{LABEL}", f"{STANDBY}-damaged-{LABEL}"}
     assert account.instances[WRITER]["Cluster"] == f"{CLUSTER}-restored-{LABEL}"
     assert account.target == CLUSTER
+
+
+def test_restored_databases_keep_the_tags_of_the_stage(restore: Callable[..., Restore], monkeypatch: pytest.MonkeyPatch) -> None:
+    account = FakeAccount()
+    tags: list[Any] = []
+    call = FakeAccount.call
+
+    def recording(self: FakeAccount, service: str, operation: str, request: dict[str, Any]) -> Any:
+        tags.append(request.get("Tags"))
+        return call(self, service, operation, request)
+
+    monkeypatch.setattr(FakeAccount, "call", recording)
+
+    restore(account).run()
+
+    assert [given for given in tags if given is not None] == [[{"Key": "stage", "Value": "prod"}]] * 3
+
+
+@pytest.mark.parametrize("length", [45, 46, 63])
+def test_names_of_cloudformation_leave_room_for_the_ending(length: int) -> None:
+    head = "weupload-staging-data-databasecluster"
+    writer, standby = (f"{head}{role}5b53a178-1a2b3c4d5e6f7g8h9i"[:length] for role in ("writer", "standby"))
+
+    cut_at_a_hyphen = f"{'a' * 35}-{'b' * 27}"
+    names = {beside(name, f"{kind}-{LABEL}") for name in (writer, standby, cut_at_a_hyphen) for kind in ("restored", "damaged")}
+
+    assert len(names) == 6
+    assert all(len(name) <= 63 and "--" not in name and name.endswith(f"-{LABEL}") for name in names)
+
+
+@pytest.mark.parametrize("length", [45, 63])
+def test_cluster_with_names_of_cloudformation_is_restored(restore: Callable[..., Restore], length: int) -> None:
+    cluster, writer = (f"weupload-staging-data-databasecluster{role}5b53a178-1a2b3c4d5e6f7g8h9i0j"[:length] for role in ("", "writer"))
+    account = FakeAccount()
+    account.clusters = {cluster: account.clusters[CLUSTER]}
+    account.instances = {writer: FakeAccount._member(writer, cluster)}
+    account.target = cluster
+
+    restore(account, replace(STAGE, cluster=cluster, instances=(writer,))).run()
+
+    assert account.clusters[cluster]["Content"] == f"backup of {cluster}"
+    assert len(account.clusters) == len(account.instances) == 2
+    assert account.target == cluster
+
+
+@pytest.mark.parametrize("label", ["", "Friday", "a-b", "x" * 21])
+def test_label_must_fit_into_an_identifier(label: str) -> None:
+    with pytest.raises(RestoreError, match="lower-case letters and digits"):
+        parse_label(label)
+    assert parse_label(LABEL) == LABEL
 
 
 def test_functions_are_stopped_before_the_restore_and_started_after_the_migration(restore: Callable[..., Restore]) -> None:

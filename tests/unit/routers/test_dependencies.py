@@ -11,11 +11,11 @@ from pydantic import SecretStr
 
 from lambda_app.application import create_app
 from lambda_app.core.settings import Environment, Settings
-from lambda_app.dependencies.auth import get_caller
+from lambda_app.dependencies.auth import get_caller, get_current_user
 from lambda_app.dependencies.mail import get_outgoing_mail
 from lambda_app.dependencies.services import get_session
 
-BLOCKING = {get_caller, get_session, get_outgoing_mail}
+BLOCKING = {get_caller, get_current_user, get_session, get_outgoing_mail}
 """Dependencies that use the database or send mail."""
 OF_FASTAPI = {OAuth2PasswordRequestForm}
 

@@ -11,6 +11,7 @@ import { sessionState } from "../core/session";
 import { ErrorNote, FieldError, Note, SubmitButton } from "../ui/controls";
 import { AccountPage, useForm } from "./account-page";
 import { NewPassword } from "./new-password";
+import { hasSignInProviders, SignInProviders } from "./sign-in-providers";
 
 function mailedToken(): string | null {
   return new URLSearchParams(location.value.hash).get("token");
@@ -53,6 +54,12 @@ export function InvitationScreen() {
           {error !== null && <FieldError text={problemText(error)} />}
           <SubmitButton isBusy={isBusy} label={s.leaving.invitation.accept} class="primary big block" />
         </form>
+      )}
+      {(state === "password" || isApiError(failure, "password_sign_in_closed")) && hasSignInProviders() && (
+        <div class="stack">
+          <p class="soft">{s.leaving.invitation.provider}</p>
+          <SignInProviders />
+        </div>
       )}
       {state === "sign-in" && <Note tone="warn">{s.leaving.invitation.signInFirst}</Note>}
       {state === "done" && <Note tone="ok">{s.leaving.invitation.done}</Note>}

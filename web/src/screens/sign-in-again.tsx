@@ -12,6 +12,7 @@ import { enter, user } from "../core/session";
 import { Field, FieldError, SubmitButton } from "../ui/controls";
 import { Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
+import { hasSignInProviders } from "./sign-in-providers";
 import { uploadTotals } from "../uploads/upload-store";
 
 const typedInto = new WeakSet<EventTarget>();
@@ -136,7 +137,7 @@ function SignInAgain({ onDone, onLeave }: SignInAgainProps) {
           </>
         )}
         {error !== null && <FieldError text={error} />}
-        {(serverConfig.value?.sign_in_providers.length ?? 0) > 0 && (
+        {hasSignInProviders() && (
           <p class="soft">
             <a href="sign-in" target="_blank" rel="noopener">
               {s.again.otherTab}

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { t } from "../core/language";
 import { codeText, problemText } from "../core/problems";
 import { readPreference, writePreference } from "../core/preferences";
-import { nextPath } from "../core/router";
+import { location, nextPath } from "../core/router";
 import { s } from "../core/screen-texts";
 import { serverConfig } from "../core/server-config";
 import { enter } from "../core/session";
@@ -16,6 +16,10 @@ import { FormDialog, textOf } from "../ui/form-dialog";
 
 /** The screen to show after the sign-in, for this tab. The provider of the last sign-in is remembered, to offer the sign-out there. */
 const NEXT = "we-upload.next";
+
+export function hasSignInProviders(): boolean {
+  return (serverConfig.value?.sign_in_providers.length ?? 0) > 0;
+}
 
 export function SignInProviders() {
   const [isBusy, setBusy] = useState(false);
@@ -46,7 +50,7 @@ export function SignInProviders() {
     sessionStorage.setItem(NEXT, nextPath());
     writePreference("provider", provider);
   };
-  const left = serverConfig.value?.sign_in_providers.find((provider) => provider.id === last && provider.offers_sign_out);
+  const left = location.value.path === "/sign-in" && serverConfig.value?.sign_in_providers.find((provider) => provider.id === last && provider.offers_sign_out);
   return (
     <div class="stack" aria-busy={isBusy}>
       {left && !isBusy && (

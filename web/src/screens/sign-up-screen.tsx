@@ -9,6 +9,7 @@ import { signIn } from "../core/session";
 import { Field, FieldError, SubmitButton } from "../ui/controls";
 import { AccountPage, useForm } from "./account-page";
 import { NewPassword } from "./new-password";
+import { hasSignInProviders, SignInProviders } from "./sign-in-providers";
 
 export function SignUpScreen() {
   const [isConfirming, setConfirming] = useState(false);
@@ -34,6 +35,7 @@ export function SignUpScreen() {
   }
   return (
     <AccountPage title={t.signUp.title}>
+      {hasSignInProviders() && <SignInProviders />}
       <form class="stack" ref={form} onSubmit={onSubmit}>
         <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
         <NewPassword label={t.signIn.password} />

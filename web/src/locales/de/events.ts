@@ -17,6 +17,8 @@ export const events: typeof en = {
     "audit.key_used": "Neuer Schlüssel signiert das Protokoll",
     "device_login.approved": "Anmeldung eines Programms erlaubt",
     "device_login.denied": "Anmeldung eines Programms abgelehnt",
+    "device_login.failed": "Falscher Code eines Programms eingegeben",
+    "device_login.throttled": "Code eines Programms zu oft falsch eingegeben",
     "file.available": "Datei angekommen und geprüft",
     "file.deleted": "Datei endgültig gelöscht",
     "file.infected": "Schadsoftware in einer Datei gefunden",

@@ -15,6 +15,8 @@ export const events = {
     "audit.key_used": "New key signs the audit log",
     "device_login.approved": "Sign-in of a program approved",
     "device_login.denied": "Sign-in of a program denied",
+    "device_login.failed": "Wrong code of a program entered",
+    "device_login.throttled": "Code of a program entered incorrectly too often",
     "file.available": "File arrived and verified",
     "file.deleted": "File deleted for good",
     "file.infected": "Malware found in a file",
