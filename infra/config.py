@@ -41,6 +41,21 @@ FREE_VARIABLES_BYTES = 2000
 """Room for `identity_providers` and `cors_origins` together. A function's variables have at most 4 kB (Lambda developer guide, "Lambda
 quotas"), and the others need up to half of them."""
 
+HEALTH_REQUEST = {
+    "version": "2.0",
+    "routeKey": "$default",
+    "rawPath": "/health",
+    "rawQueryString": "",
+    "headers": {"host": "localhost"},
+    "requestContext": {
+        "http": {"method": "GET", "path": "/health", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "schedule"},
+        "requestId": "schedule",
+        "stage": "$default",
+    },
+    "isBase64Encoded": False,
+}
+"""A request as the gateway sends it (payload format 2.0), with which a schedule invokes functions that have a snapshot."""
+
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
 

@@ -1,6 +1,6 @@
 """The Lambda functions: one FunctionSpec each, and a role with exactly the permissions of the spec."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Flag, StrEnum, auto
 from functools import cached_property
@@ -38,6 +38,7 @@ from infra.components.network import log_retention
 from infra.config import (
     ARCHIVE_TIMEOUT_SECONDS,
     FUNCTION_TIMEOUT_SECONDS,
+    HEALTH_REQUEST,
     PREVIEW_TIMEOUT_SECONDS,
     STARTING_TIMEOUT_SECONDS,
     WEBHOOK_TIMEOUT_SECONDS,
@@ -399,7 +400,7 @@ class AppFunction(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, context: FunctionContext) -> None:
         super().__init__(scope, construct_id)
         self.spec = spec
-        snapshots = context.snapshots and spec.has_snapshots
+        self.has_snapshots = snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
         self._config = config
@@ -485,6 +486,23 @@ def run_on_schedule(function: AppFunction, *, once_a_day: bool = False) -> event
         # The next run also does the work of a failed one.
         targets=[targets.LambdaFunction(function.live, retry_attempts=0)],
     )
+
+
+def keep_snapshots(functions: Iterable[AppFunction]) -> None:
+    """Invoke the live version of each function with snapshots once a day.
+
+    Lambda deletes the snapshot of a version that was not invoked for 14 days. It then refuses calls for some minutes, until it has another
+    (Lambda developer guide, "Troubleshooting SnapStart errors").
+    """
+    request = events.RuleTargetInput.from_object(HEALTH_REQUEST)
+    for function in functions:
+        if function.has_snapshots:
+            events.Rule(
+                function,
+                "KeepSnapshot",
+                schedule=events.Schedule.rate(Duration.days(1)),
+                targets=[targets.LambdaFunction(function.live, event=request, retry_attempts=0)],
+            )
 
 
 def run_monthly(function: AppFunction) -> None:

@@ -25,6 +25,7 @@ from infra.components.functions import (
     Permission,
     Trigger,
     functions_of,
+    keep_snapshots,
     run_after_audited_requests,
     run_monthly,
     run_on_rotation,
@@ -106,6 +107,7 @@ class ApiStack(Stack):
             self, "Gateway", config=config, function=self.functions["Api"].live, identity=identity.live if identity else None
         )
         observed = [*self.functions.values(), *([identity] if identity else []), self.migration.migrate]
+        keep_snapshots(observed)
         observability = Observability(self, "Observability", config=config, functions=observed, api=self.api, data=data)
         if not config.pauses_when_idle:
             Objectives(self, "Objectives", api=self.api, topic=observability.topic)

@@ -73,6 +73,7 @@ def test_every_table_has_markers_in_the_document() -> None:
         "cold",
         "emulator",
         "imports",
+        "parts",
         "wire",
         "requests",
         "server",

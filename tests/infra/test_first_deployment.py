@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.config import STAGES, ConfigError, stage_config
+from infra.config import HEALTH_REQUEST, STAGES, ConfigError, stage_config
 from infra.package.authorities import RegionNotCoveredError, covered_regions, require_region
 from infra.package.contents import PackageError, add_database_authorities
 from tests.infra.conftest import EVERYTHING, Synthesised
@@ -104,6 +104,20 @@ def test_only_the_api_starts_from_a_snapshot(prod: Synthesised) -> None:
     with_snapshots = [function["Handler"] for function in prod.of_type("AWS::Lambda::Function") if "SnapStart" in function]
 
     assert with_snapshots == ["lambda_app.main.handler"]
+
+
+def test_live_version_is_invoked_daily_so_that_it_keeps_its_snapshot(
+    prod: Synthesised, behind_firewall: Synthesised, synthesise: Callable[..., Synthesised]
+) -> None:
+    def invoked(stacks: Synthesised) -> list[str]:
+        rules = [rule for rule in stacks.of_type("AWS::Events::Rule") if rule.get("ScheduleExpression") == "rate(1 day)"]
+        called = [target for rule in rules for target in rule["Targets"]]
+        assert all(json.loads(target["Input"]) == HEALTH_REQUEST for target in called)
+        return sorted(target["Arn"]["Ref"][: len("Identity")] for target in called)
+
+    assert invoked(prod) == ["ApiLive7"]
+    assert invoked(behind_firewall) == ["ApiLive7", "Identity"]
+    assert invoked(synthesise(stage="small")) == []
 
 
 def test_database_log_contains_no_values_and_stays_on_the_server(prod: Synthesised, dev: Synthesised) -> None:

@@ -73,7 +73,7 @@ def _screens(site: Site, shown: showcase.Showcase) -> Iterator[tuple[str, str, S
         "settings-activity": at("settings#activity", {"see": "Signed in"}),
         "settings-webhooks": at("settings#hooks", {"see": showcase.HOOK}),
         "settings-data": at("settings#data", {"see": "Hand your files over"}),
-        "webhook-deliveries": at("settings#hooks", *choose_action(showcase.HOOK, "Deliveries"), {"see": "attempt"}),
+        "webhook-deliveries": at("settings#hooks", *choose_action(showcase.HOOK, "Deliveries"), {"see": "Waiting"}),
         "device-sign-in": page(
             shown.device_url,
             *sign_in(shown.account.email, shown.account.password),

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from infra.config import HEALTH_REQUEST
 from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
@@ -52,6 +53,12 @@ def test_every_event_format_is_served(any_client: httpx.Client, owner: Account) 
     assert listed.json() == [file]
     assert any_client.get("/health").json() == {"status": "ok"}
     assert any_client.delete(f"/api/v1/files/{file['id']}", headers=owner.headers).status_code == 204
+
+
+def test_request_of_the_schedule_that_keeps_the_snapshot_is_served(handler: GatewayHandler) -> None:
+    answer = handler(HEALTH_REQUEST, None)
+
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"status": "ok"})
 
 
 def test_problem_is_text_in_every_event_format(any_client: httpx.Client) -> None:

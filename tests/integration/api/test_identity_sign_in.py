@@ -17,7 +17,7 @@ import pytest
 import time_machine
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from lambda_app.application import create_app, create_identity_app
 from lambda_app.core import clock
@@ -603,6 +603,33 @@ def test_reset_of_the_password_removes_linked_identities(site: Site, make_user: 
     assert site.identities(owner.email) == []
 
 
+def test_takeover_closes_what_is_opened_before_it_locks_the_account(
+    site: Site, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squatter = make_user(is_verified=False)
+    close_all, closed = OpenAccessRepository.close_all, []
+
+    def close_slowly(repository: OpenAccessRepository, user_id: UUID) -> dict[str, int]:
+        closed.append(close_all(repository, user_id))
+        if len(closed) == 1:
+            # As a request of the squatter that commits now.
+            other = create_database_engine(site.settings)
+            with other.begin() as connection:
+                columns = "(id, owner_id, url, encrypted_secret, created_at, updated_at)"
+                values = "(gen_random_uuid(), :id, 'https://hooks.example.com', 'x', now(), now())"
+                connection.execute(text(f"INSERT INTO webhook {columns} VALUES {values}"), {"id": user_id})  # noqa: S608  # constants
+            other.dispose()
+        return closed[-1]
+
+    monkeypatch.setattr(OpenAccessRepository, "close_all", close_slowly)
+    site.provider.claims = {"sub": f"victim-{uuid4()}", "email": squatter.email}
+
+    assert bearer(sign_in(site, site.browser()))
+
+    assert [each["webhooks"] for each in closed] == [0, 1]
+    assert not has_other_ways(site.services, squatter)
+
+
 def test_unproven_account_of_a_superuser_is_not_taken_over(site: Site, make_user: Callable[..., Account]) -> None:
     superuser = make_user(is_superuser=True, is_verified=False)
     site.provider.claims["email"] = superuser.email
@@ -1157,3 +1184,32 @@ def test_link_offers_only_providers_where_passwords_are_closed(site: Site, share
     visitor = visitor_of(closed)
     sign_in_at(closed, visitor, url)
     assert go_on(visitor, url).status_code == 303
+
+
+def test_closed_link_refuses_the_sign_in_like_an_unknown_one_and_does_not_use_it_up(
+    site: Site, owner: Account, shared: Callable[..., str], client: httpx.Client
+) -> None:
+    person = person_of(site)
+    url, revoked, visitor = shared(person), shared(person), visitor_of(site)
+    sign_in_at(site, visitor, url)
+    for share in client.get(f"{API}/shares", headers=owner.headers).json():
+        if share["url"] == revoked:
+            client.delete(f"{API}/shares/{share['id']}", headers=owner.headers).raise_for_status()
+
+    refused = [go_on(visitor, closed) for closed in (revoked, "/s/0123456789abcdefghijkl")]
+
+    assert [response.status_code for response in refused] == [404, 404]
+    assert refused[0].text == refused[1].text
+    assert go_on(visitor, url).status_code == 303
+
+
+def test_sign_in_for_a_link_works_below_a_stage_prefix(site: Site, shared: Callable[..., str]) -> None:
+    url, visitor = shared(person_of(site)), site.browser(make_event=payload_v1)
+    visitor.headers.update(BROWSER)
+    (button,) = [link["href"] for link in Page(visitor.get(url)).all("a") if "/sign-in/trusted?" in str(link["href"])]
+
+    location = visitor.get(str(button).removeprefix("/dev")).headers["location"]
+    response = visitor.get("/sign-in/trusted/callback", params=site.provider.authorize(location))
+
+    assert str(button).startswith("/dev/sign-in/trusted?")
+    assert response.headers["location"] == f"/dev{url}"

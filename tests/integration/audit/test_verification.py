@@ -1,5 +1,8 @@
 """Verification of the audit log: every altered, removed, inserted and moved event is named."""
 
+import random
+import time
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -107,6 +110,50 @@ def test_swapped_numbers_are_named(tampered: OwnLog) -> None:
     )
 
     assert [fault.split(":")[0] for fault in tampered.faults()] == ["event 6 was altered", "event 3 was altered"]
+
+
+@pytest.mark.slow
+def test_each_change_among_100_000_events_is_named(log: OwnLog) -> None:
+    """Four kinds of changes, each at three random places."""
+    rows = "SELECT now(), 'test.event', 'file:' || n, n FROM generate_series(1, 1000) n"
+    for _ in range(100):
+        log.run(f"INSERT INTO audit_event (at, action, subject, request_id) {rows}")
+    log.seal()
+    log.disable_triggers()
+    begin = time.process_time()
+    assert log.faults() == []
+    seconds = time.process_time() - begin
+    places = random.sample(range(2, 50_000, 40), 12)
+    altered, removed, inserted, first = places[:3], places[3:6], places[6:9], places[9:]
+    # Events of one transaction would have nothing to swap.
+    second = random.sample(range(50_002, 100_000, 40), 3)
+    for seq in altered:
+        log.run(f"UPDATE audit_event SET subject = 'file:x' WHERE seq = {seq}")  # noqa: S608  # a number
+    for seq in removed:
+        log.run(f"DELETE FROM audit_event WHERE seq = {seq}")  # noqa: S608  # a number
+    for seq in inserted:
+        log.run(f"INSERT INTO audit_event {copy_of(seq, seq=seq + 1_000_000)}")
+    for pair in zip(first, second, strict=True):
+        one, other = (f"(SELECT xid FROM audit_event WHERE seq = {seq})" for seq in reversed(pair))  # noqa: S608  # a number
+        log.run(f"UPDATE audit_event SET xid = CASE seq WHEN {pair[0]} THEN {one} ELSE {other} END WHERE seq IN {pair}")  # noqa: S608
+
+    faults = log.faults()
+
+    assert {fault.partition(" of era")[0] for fault in faults if "removed" in fault} == {
+        f"the event at position {seq - 1}" for seq in removed
+    }
+    assert {fault for fault in faults if "its fields" in fault} == {
+        *(f"event {seq} was altered: its fields do not match its leaf" for seq in altered),
+        *(f"event {seq + 1_000_000} was altered: its fields do not match its leaf" for seq in inserted),
+    }
+    assert {fault for fault in faults if "inserted" in fault} == {
+        f"event {seq + 1_000_000} was inserted: it has no place in era 1" for seq in inserted
+    }
+    moved = {fault for fault in faults if "was moved" in fault}
+    assert moved == {f"event {seq} was moved: its place in era 1 is position {seq - 1}" for seq in (*first, *second)}
+    assert len(faults) == 3 + 3 + 6 + 6
+    # The processor time of this process: the database and other tests share the machine.
+    assert seconds < 10
 
 
 @pytest.mark.parametrize("number", [0, 1])

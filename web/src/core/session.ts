@@ -64,7 +64,10 @@ export function watchSession(): void {
   // Another tab has signed out, or signed in to another account, to which the next request of this tab would go.
   onPreferenceChange("session", (id) => {
     if (id === null) endHere();
-    else if (user.value !== null && id !== user.value.id) window.location.reload();
+    else if (user.value !== null && id !== user.value.id) {
+      for (const reset of resets) reset();
+      window.location.reload();
+    }
   });
 }
 
