@@ -1,13 +1,14 @@
 """Writes and lists of audit events. `audit_log` reads and seals the Merkle tree over them."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, bindparam, cast, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Executable, Insert, Select, Text, Update, bindparam, cast, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
@@ -16,9 +17,10 @@ from lambda_app.core.logs import request_id
 from lambda_app.core.request_context import request_context
 from lambda_app.db.compiled import parameter
 from lambda_app.models import AuditChainEvent, AuditEvent, Base
-from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
+from lambda_app.repositories.statements import OWN_TRANSACTION, Bound, as_column, built_once, table_of
 from lambda_app.schemas.admin import AuditFilter
 
+S = TypeVar("S", bound=Executable)
 T = TypeVar("T", bound=Base)
 PagedEvent = TypeVar("PagedEvent", AuditEvent, AuditChainEvent)
 
@@ -55,6 +57,11 @@ def entry_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {f"audit_{name}": value for name, value in entry.items()}
 
 
+def with_event(bound: Bound[S], action: str, **fields: Any) -> Bound[S]:
+    """Return the statement with the values of ENTRY for an event of the current request. `fields` are those of `audit_entry`."""
+    return Bound(bound.statement, bound.values | entry_parameters(audit_entry(action, **fields)))
+
+
 def compiled_audit_entry(
     action: str, *, actor_id: ColumnElement[Any], credential: ColumnElement[Any], details: str | ColumnElement[Any]
 ) -> dict[str, Any]:
@@ -85,60 +92,52 @@ def details_of(**members: ColumnElement[Any]) -> ColumnElement[str]:
 
 def audit_insert(entry: Mapping[str, Any]) -> Insert:
     """Return the statement that adds the event."""
-    return insert(AuditEvent).values(**entry)
+    return insert(table_of(AuditEvent)).values(**entry)
 
 
 def audit_insert_each(rows: CTE, entry: Mapping[str, Any]) -> Insert:
     """Return the statement that adds the event once per row of `rows`."""
     columns = [as_column(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
-    return insert(AuditEvent).from_select(list(entry), select(*columns).select_from(rows))
+    return insert(table_of(AuditEvent)).from_select(list(entry), select(*columns).select_from(rows))
 
 
 def audited_change(
-    change: ReturningUpdate[Any] | ReturningInsert[Any] | ReturningDelete[Any],
-    model: type[T],
-    action: str,
-    *,
-    details: Mapping[str, Any] | None = None,
-    actor: str | None = None,
+    change: ReturningUpdate[Any] | ReturningInsert[Any] | ReturningDelete[Any], model: type[T], *, actor: str | None = None
 ) -> Select[T]:
     """Return one statement that makes the change and adds an event per changed row; it returns the changed rows.
 
     `change` must be RETURNING whole rows. The row is the subject of its event. `actor` names the column that holds the acting
-    user, if that is not the authenticated caller.
+    user, if that is not the authenticated caller. The event's other columns are ENTRY: see `with_event`.
     """
     changed = change.cte("changed")
-    logged = audit_insert_for(changed, action, kind=str(model.__tablename__), details=details, actor=actor)
+    logged = audit_insert_for(changed, kind=str(model.__tablename__), actor=actor)
     return select(aliased(model, changed)).add_cte(logged.cte("logged"))
 
 
 def audit_insert_for(
     changed: CTE,
-    action: str,
     *,
     kind: str,
     key: str = "id",
-    details: Mapping[str, Any] | ColumnElement[str] | None = None,
+    details: ColumnElement[str] | None = None,
     actor: str | None = None,
-    entry: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any] = ENTRY,
 ) -> Insert:
     """Return the statement that adds an event per row of `changed`, with the subject `<kind>:<key of the row>`.
 
-    `details` are values, or an expression on the row that is JSON text. `entry` replaces the columns of the current request, for a
-    statement that is compiled once: see `audit_parameters`.
+    `details` are an expression on the row that is JSON text, in place of those of the entry. `entry` are the columns of the event; the
+    statement gets those of ENTRY from `with_event`.
     """
-    if entry is None:
-        entry = audit_entry(action, details=None if isinstance(details, ColumnElement) else details)
     columns: dict[str, ColumnElement[Any]] = {
         name: as_column(value, AuditEvent.__table__.c[name].type).label(name) for name, value in entry.items()
     }
     columns["subject"] = func.concat(f"{kind}:", changed.c[key])
-    if isinstance(details, ColumnElement):
+    if details is not None:
         columns["details"] = details
     if actor is not None:
         columns["actor_id"] = changed.c[actor]
     rows = select(*columns.values()).select_from(changed)
-    return insert(AuditEvent).from_select(list(columns), rows)
+    return insert(table_of(AuditEvent)).from_select(list(columns), rows)
 
 
 def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any]) -> Select[int]:
@@ -155,6 +154,17 @@ def has_run(part: CTE) -> ColumnElement[bool]:
     return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 
+@cache
+def audit_insert_entry() -> Insert:
+    """Return the statement that adds the event whose columns are the parameters in ENTRY."""
+    return audit_insert(ENTRY)
+
+
+def add_event(session: Session, action: str, **fields: Any) -> None:
+    """Add an event within the caller's transaction. `fields` are those of `audit_entry`."""
+    session.execute(audit_insert_entry(), entry_parameters(audit_entry(action, **fields)))
+
+
 class AuditRepository:
     """Adds events to the audit log and reads them."""
 
@@ -163,29 +173,32 @@ class AuditRepository:
 
     def add(self, action: str, **fields: Any) -> None:
         """Add an event within the caller's transaction, so that the action and its event are committed together."""
-        self._session.execute(audit_insert(audit_entry(action, **fields)))
+        add_event(self._session, action, **fields)
 
     def add_durably(self, action: str, **fields: Any) -> None:
         """Add an event and commit it, so that it survives the rollback of a refused request."""
-        self._session.execute(audit_insert(audit_entry(action, **fields)).execution_options(**OWN_TRANSACTION))
+        self._session.execute(audit_insert_entry(), entry_parameters(audit_entry(action, **fields)), execution_options=OWN_TRANSACTION)
 
     def page(self, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
         """Return up to `limit` events, newest first: those of the log, then those of the closed chain, which are all older."""
-        events: list[AuditEvent | AuditChainEvent] = [*self._session.execute(_page(AuditEvent, filters, limit)).scalars()]
+        events: list[AuditEvent | AuditChainEvent] = [*self._page(AuditEvent, filters, limit)]
         if len(events) < limit:
-            events += self._session.execute(_page(AuditChainEvent, filters, limit - len(events))).scalars()
+            events += self._page(AuditChainEvent, filters, limit - len(events))
         return events
 
     def page_of_user(self, user_id: UUID, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
         """Return up to `limit` events that the user caused or that are about the user's account, newest first."""
         # Two queries, because each reads its index in the order of the list and stops at the limit.
         filtered = replace(filters, actor_id=user_id), replace(filters, subject=f"user:{user_id}")
-        events = _newest([row for own in filtered for row in self._session.execute(_page(AuditEvent, own, limit)).scalars()], limit)
+        events = _newest([row for own in filtered for row in self._page(AuditEvent, own, limit)], limit)
         left = limit - len(events)
         if not left:
             return events
-        earlier = [row for own in filtered for row in self._session.execute(_page(AuditChainEvent, own, left)).scalars()]
+        earlier = [row for own in filtered for row in self._page(AuditChainEvent, own, left)]
         return events + _newest(earlier, left)
+
+    def _page(self, table: type[PagedEvent], filters: AuditFilter, limit: int) -> Iterable[PagedEvent]:
+        return self._session.execute(*_page(table, limit=limit, **asdict(filters))).scalars()
 
 
 def _newest(events: Sequence[PagedEvent], limit: int) -> list[AuditEvent | AuditChainEvent]:
@@ -193,20 +206,31 @@ def _newest(events: Sequence[PagedEvent], limit: int) -> list[AuditEvent | Audit
     return [distinct[seq] for seq in sorted(distinct, reverse=True)[:limit]]
 
 
-def _page(table: type[PagedEvent], filters: AuditFilter, limit: int) -> Select[PagedEvent]:
+@built_once
+def _page(
+    table: type[PagedEvent],
+    *,
+    limit: int,
+    actor_id: UUID | None,
+    subject: str | None,
+    action: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    before_seq: int | None,
+) -> Select[PagedEvent]:
     query = select(table).order_by(table.seq.desc()).limit(limit)
-    for column in ("actor_id", "subject", "action"):
-        if (value := getattr(filters, column)) is not None:
-            query = query.where(getattr(table, column) == value)
+    for column, value in ((table.actor_id, actor_id), (table.subject, subject), (table.action, action)):
+        if value is not None:
+            query = query.where(column == value)
     # `at` is taken before the number, so events are nearly but not exactly in its order. The bounds of `seq` let PostgreSQL begin near
     # the right place; the exact conditions stay.
-    if filters.since is not None:
-        first = select(table.seq).where(table.at >= literal(filters.since, table.at.type) - DISORDER).order_by(table.at, table.seq)
-        query = query.where(table.at >= filters.since, table.seq >= first.limit(1).scalar_subquery())
-    if filters.until is not None:
-        last = select(table.seq).where(table.at < literal(filters.until, table.at.type) + DISORDER)
+    if since is not None:
+        first = select(table.seq).where(table.at >= as_column(since, table.at.type) - DISORDER).order_by(table.at, table.seq)
+        query = query.where(table.at >= since, table.seq >= first.limit(1).scalar_subquery())
+    if until is not None:
+        last = select(table.seq).where(table.at < as_column(until, table.at.type) + DISORDER)
         last = last.order_by(table.at.desc(), table.seq.desc())
-        query = query.where(table.at < filters.until, table.seq <= last.limit(1).scalar_subquery())
-    if filters.before_seq is not None:
-        query = query.where(table.seq < filters.before_seq)
+        query = query.where(table.at < until, table.seq <= last.limit(1).scalar_subquery())
+    if before_seq is not None:
+        query = query.where(table.seq < before_seq)
     return query

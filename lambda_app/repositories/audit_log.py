@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, literal, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, Update, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from lambda_app.core import clock
 from lambda_app.core.audit_leaf import FIELDS, NO_SALT, event_leaf, field_hash, field_text, salt_of
@@ -15,6 +18,7 @@ from lambda_app.core.merkle import HASH_BYTES, root_of
 from lambda_app.db.session import own_transaction, release_connection
 from lambda_app.models import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.statements import Bound, as_column, built_once, table_of
 
 TILE_HASHES = 256
 """Hashes in a full tile. A tile of the next level has one hash for each full tile."""
@@ -77,7 +81,7 @@ class AuditLogRepository:
     def sealing(self) -> Iterator[bool]:
         """Open the sealer's transaction and commit it at the end; yields False if another sealer is at work."""
         with own_transaction(self._session):
-            yield bool(self._session.execute(select(func.pg_try_advisory_xact_lock(SEALING_LOCK))).scalar_one())
+            yield bool(self._session.execute(*_try_lock()).scalar_one())
 
     def release_connection(self) -> None:
         """Return the connection before a call to S3."""
@@ -85,21 +89,19 @@ class AuditLogRepository:
 
     def current_era(self) -> int:
         """Return the era that gets new events."""
-        return self._session.execute(select(func.max(AuditEra.era))).scalar_one()
+        return int(self._session.execute(*_current_era()).scalar_one())
 
     def eras(self) -> list[int]:
         """Return all eras, the oldest first."""
-        return list(self._session.execute(select(AuditEra.era).order_by(AuditEra.era)).scalars())
+        return list(self._session.execute(*_eras()).scalars())
 
     def last_checkpoint(self, era: int) -> AuditCheckpoint | None:
         """Return the newest checkpoint of the era."""
-        query = select(AuditCheckpoint).where(AuditCheckpoint.era == era).order_by(AuditCheckpoint.size.desc()).limit(1)
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(*_last_checkpoint(era=era)).scalar_one_or_none()
 
     def get_checkpoint(self, era: int, size: int) -> AuditCheckpoint | None:
         """Return one checkpoint."""
-        query = select(AuditCheckpoint).where(AuditCheckpoint.era == era, AuditCheckpoint.size == size)
-        return self._session.execute(query).scalar_one_or_none()
+        return self._session.execute(*_checkpoint(era=era, size=size)).scalar_one_or_none()
 
     def horizon(self) -> Horizon:
         """Return which transactions have ended. An open transaction holds all later ones back."""
@@ -112,27 +114,21 @@ class AuditLogRepository:
 
         They are at most `limit`, unless one transaction has more.
         """
-        columns = (AuditEvent.xid, AuditEvent.seq, AuditEvent.leaf)
-        query = select(*columns).where(AuditEvent.era == era, AuditEvent.xid < until).order_by(AuditEvent.xid, AuditEvent.seq)
-        rows = [UnsealedEvent(*row) for row in self._session.execute(query.where(AuditEvent.xid >= since).limit(limit + 1))]
+        rows = self._unsealed(era=era, since=since, until=until, limit=limit + 1)
         if len(rows) <= limit:
             return rows, until
         # A transaction is sealed as a whole, because a checkpoint ends between two transactions.
         end = rows[-1].xid if rows[0].xid != rows[-1].xid else rows[-1].xid + 1
-        whole = query.where(AuditEvent.xid >= since, AuditEvent.xid < end)
-        return [UnsealedEvent(*row) for row in self._session.execute(whole)], end
+        return self._unsealed(era=era, since=since, until=end, limit=None), end
 
     def find_late_event(self, checkpoint: AuditCheckpoint) -> int | None:
         """Return the number of an event that appeared in a transaction which the checkpoint had counted as ended."""
-        query = select(AuditEvent.seq).where(
-            AuditEvent.era == checkpoint.era, AuditEvent.seq > checkpoint.last_seq, AuditEvent.xid < checkpoint.cutoff
-        )
-        return self._session.execute(query.limit(1)).scalar_one_or_none()
+        late = _late_event(era=checkpoint.era, last_seq=checkpoint.last_seq, cutoff=checkpoint.cutoff)
+        return self._session.execute(*late).scalar_one_or_none()
 
     def oldest_unsealed_seconds(self, era: int, *, since: int) -> float:
         """Return the age of the oldest event that has no place in the tree; 0 if there is none."""
-        query = select(func.min(AuditEvent.at)).where(AuditEvent.era == era, AuditEvent.xid >= since)
-        oldest = self._session.execute(query).scalar_one_or_none()
+        oldest = self._session.execute(*_oldest(era=era, since=since)).scalar_one_or_none()
         return 0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds())
 
     def append_leaves(self, era: int, *, size: int, leaves: Sequence[bytes]) -> None:
@@ -151,10 +147,7 @@ class AuditLogRepository:
                 rows.append({"era": era, "level": level, "number": number + len(rows), "hashes": tile})
                 if len(tile) == TILE_HASHES * HASH_BYTES:
                     full.append(root_of(split_hashes(tile)))
-            statement = insert(AuditTile)
-            key = [AuditTile.era, AuditTile.level, AuditTile.number]
-            statement = statement.on_conflict_do_update(index_elements=key, set_={"hashes": statement.excluded.hashes})
-            self._session.execute(statement, rows)
+            self._session.execute(_write_tiles(), rows)
             level, new = level + 1, full
 
     def add_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
@@ -164,14 +157,11 @@ class AuditLogRepository:
 
     def add_key(self, vkey: str, era: int) -> bool:
         """Record the public key; False if it is known."""
-        values = {"vkey": vkey, "era": era, "used_from": clock.now()}
-        statement = insert(AuditLogKey).values(values).on_conflict_do_nothing().returning(AuditLogKey.vkey)
-        return self._session.execute(statement).scalar_one_or_none() is not None
+        return self._session.execute(*_add_key(vkey=vkey, era=era, used_from=clock.now())).scalar_one_or_none() is not None
 
     def vkeys(self) -> list[str]:
         """Return all public keys, the newest first."""
-        query = select(AuditLogKey.vkey).order_by(AuditLogKey.used_from.desc(), AuditLogKey.vkey)
-        return list(self._session.execute(query).scalars())
+        return list(self._session.execute(*_vkeys()).scalars())
 
     # Changes by the operator, as the owner of the tables
 
@@ -214,37 +204,29 @@ class AuditLogRepository:
             erased = event.erased | {name: event.field_hash(name).hex() for name in fields}
             salts = b"".join(NO_SALT if name in erased else salt_of(event.salts, name) for name in FIELDS)
             changes = {"salts": salts, "erased": json.dumps(erased, sort_keys=True), **dict.fromkeys(fields)}
-            key = (AuditEvent.era == event.era, AuditEvent.xid == event.xid, AuditEvent.seq == event.seq)
-            self._session.execute(update(AuditEvent).where(*key).values(changes).execution_options(synchronize_session=False))
+            self._session.execute(*_erase(event_era=event.era, event_xid=event.xid, event_seq=event.seq, **changes))
 
     # Reading
 
     def get_event(self, seq: int) -> StoredEvent | None:
         """Return one event."""
-        return self._one(AuditEvent.seq == seq)
+        return self._one(_event_at(seq=seq))
 
     def find_event(self, subject: str, action: str) -> StoredEvent | None:
         """Return the newest event of the action on the subject."""
-        return self._one(AuditEvent.subject == subject, AuditEvent.action == action)
+        return self._one(_events_about(subject=subject, action=action, limit=1))
 
     def list_events(self, subject: str, action: str, *, limit: int) -> list[StoredEvent]:
         """Return the newest events of the action on the subject."""
-        query = _stored().where(AuditEvent.subject == subject, AuditEvent.action == action)
-        return [_event(row) for row in self._session.execute(query.order_by(AuditEvent.seq.desc()).limit(limit))]
+        return [_event(row) for row in self._session.execute(*_events_about(subject=subject, action=action, limit=limit))]
 
     def position(self, event: StoredEvent) -> int | None:
         """Return the index of the event in the tree of its era; None if it is not sealed."""
-        sizes = select(AuditCheckpoint.size, AuditCheckpoint.cutoff).where(AuditCheckpoint.era == event.era)
-        following = sizes.where(AuditCheckpoint.cutoff > event.xid).order_by(AuditCheckpoint.cutoff).limit(1)
-        if self._session.execute(following).one_or_none() is None:
+        place = {"era": event.era, "xid": event.xid}
+        if self._session.execute(*_checkpoint_after(**place)).one_or_none() is None:
             return None
-        before = sizes.where(AuditCheckpoint.cutoff <= event.xid).order_by(AuditCheckpoint.cutoff.desc()).limit(1)
-        start, cutoff = self._session.execute(before).one_or_none() or (0, 0)
-        place = tuple_(literal(event.xid, AuditEvent.xid.type), literal(event.seq, AuditEvent.seq.type))
-        preceding = select(func.count()).where(
-            AuditEvent.era == event.era, AuditEvent.xid >= cutoff, tuple_(AuditEvent.xid, AuditEvent.seq) < place
-        )
-        return int(start) + int(self._session.execute(preceding).scalar_one())
+        start, cutoff = self._session.execute(*_checkpoint_before(**place)).one_or_none() or (0, 0)
+        return int(start) + int(self._session.execute(*_count_preceding(**place, seq=event.seq, cutoff=cutoff)).scalar_one())
 
     def subtree_reader(self, era: int) -> Callable[[int, int], bytes]:
         """Return the function that reads the hash of a complete subtree. It reads each tile once."""
@@ -267,11 +249,10 @@ class AuditLogRepository:
         """Yield all events of the era in the order of the tree."""
         after: tuple[int, int] | None = None
         while True:
-            query = _stored().where(AuditEvent.era == era).order_by(AuditEvent.xid, AuditEvent.seq).limit(READ_ROWS)
-            if after is not None:
-                last = tuple_(literal(after[0], AuditEvent.xid.type), literal(after[1], AuditEvent.seq.type))
-                query = query.where(tuple_(AuditEvent.xid, AuditEvent.seq) > last)
-            events = [_event(row) for row in self._session.execute(query)]
+            last_xid, last_seq = after or (None, None)
+            events = [
+                _event(row) for row in self._session.execute(*_events(era=era, last_xid=last_xid, last_seq=last_seq, limit=READ_ROWS))
+            ]
             yield from events
             if len(events) < READ_ROWS:
                 return
@@ -279,26 +260,22 @@ class AuditLogRepository:
 
     def read_tiles(self, era: int) -> Iterator[AuditTile]:
         """Yield all tiles of the era by level and number."""
-        query = select(AuditTile).where(AuditTile.era == era).order_by(AuditTile.level, AuditTile.number)
-        yield from self._session.execute(query.execution_options(populate_existing=True)).scalars()
+        yield from self._session.execute(*_tiles(era=era)).scalars()
 
     def read_checkpoints(self, era: int) -> list[AuditCheckpoint]:
         """Return all checkpoints of the era, the smallest first."""
-        query = select(AuditCheckpoint).where(AuditCheckpoint.era == era).order_by(AuditCheckpoint.size)
-        return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
+        return list(self._session.execute(*_checkpoints(era=era)).scalars())
 
     def chain_head(self) -> AuditHead:
         """Return the end of the closed hash chain."""
-        return self._session.execute(select(AuditHead).execution_options(populate_existing=True)).scalar_one()
+        head: AuditHead = self._session.execute(*_chain_head()).scalar_one()
+        return head
 
     def read_chain(self) -> Iterator[AuditChainEvent]:
         """Yield every event of the closed hash chain."""
         after = None
         while True:
-            query = select(AuditChainEvent).order_by(AuditChainEvent.seq).limit(READ_ROWS).execution_options(populate_existing=True)
-            if after is not None:
-                query = query.where(AuditChainEvent.seq > after)
-            rows = list(self._session.execute(query).scalars())
+            rows = list(self._session.execute(*_chain(after=after, limit=READ_ROWS)).scalars())
             yield from rows
             if len(rows) < READ_ROWS:
                 return
@@ -306,12 +283,14 @@ class AuditLogRepository:
             self._session.expunge_all()
 
     def _tile(self, era: int, level: int, number: int) -> bytes:
-        query = select(AuditTile.hashes).where(AuditTile.era == era, AuditTile.level == level, AuditTile.number == number)
-        return self._session.execute(query).scalar_one_or_none() or b""
+        return self._session.execute(*_tile(era=era, level=level, number=number)).scalar_one_or_none() or b""
 
-    def _one(self, *conditions: Any) -> StoredEvent | None:
-        row = self._session.execute(_stored().where(*conditions).order_by(AuditEvent.seq.desc()).limit(1)).one_or_none()
+    def _one(self, query: Bound[Select[Any]]) -> StoredEvent | None:
+        row = self._session.execute(*query).one_or_none()
         return None if row is None else _event(row)
+
+    def _unsealed(self, **bounds: Any) -> list[UnsealedEvent]:
+        return [UnsealedEvent(*row) for row in self._session.execute(*_unsealed(**bounds))]
 
 
 def split_hashes(hashes: bytes) -> list[bytes]:
@@ -327,3 +306,138 @@ def _stored() -> Any:
 def _event(row: Any) -> StoredEvent:
     era, xid, salts, erased, leaf, *values = row
     return StoredEvent(era, xid, values[0], dict(zip(FIELDS, values, strict=True)), salts, json.loads(erased) if erased else {}, leaf)
+
+
+@built_once
+def _try_lock() -> Select[bool]:
+    return select(func.pg_try_advisory_xact_lock(SEALING_LOCK))
+
+
+@built_once
+def _current_era() -> Select[int]:
+    return select(func.max(AuditEra.era))
+
+
+@built_once
+def _eras() -> Select[int]:
+    return select(AuditEra.era).order_by(AuditEra.era)
+
+
+@built_once
+def _last_checkpoint(*, era: int) -> Select[AuditCheckpoint]:
+    query = select(AuditCheckpoint).where(AuditCheckpoint.era == era).order_by(AuditCheckpoint.size.desc()).limit(1)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _checkpoint(*, era: int, size: int) -> Select[AuditCheckpoint]:
+    return select(AuditCheckpoint).where(AuditCheckpoint.era == era, AuditCheckpoint.size == size)
+
+
+@built_once
+def _unsealed(*, era: int, since: int, until: int, limit: int | None) -> Select[int, int, bytes]:
+    query = select(AuditEvent.xid, AuditEvent.seq, AuditEvent.leaf)
+    query = query.where(AuditEvent.era == era, AuditEvent.xid >= since, AuditEvent.xid < until)
+    return query.order_by(AuditEvent.xid, AuditEvent.seq).limit(limit)
+
+
+@built_once
+def _late_event(*, era: int, last_seq: int, cutoff: int) -> Select[int]:
+    return select(AuditEvent.seq).where(AuditEvent.era == era, AuditEvent.seq > last_seq, AuditEvent.xid < cutoff).limit(1)
+
+
+@built_once
+def _oldest(*, era: int, since: int) -> Select[datetime]:
+    return select(func.min(AuditEvent.at)).where(AuditEvent.era == era, AuditEvent.xid >= since)
+
+
+@cache
+def _write_tiles() -> Insert:
+    statement = insert(AuditTile)
+    key = [AuditTile.era, AuditTile.level, AuditTile.number]
+    return statement.on_conflict_do_update(index_elements=key, set_={"hashes": statement.excluded.hashes})
+
+
+@built_once
+def _add_key(*, vkey: str, era: int, used_from: datetime) -> ReturningInsert[str]:
+    new = insert(table_of(AuditLogKey)).values(vkey=vkey, era=era, used_from=used_from)
+    return new.on_conflict_do_nothing().returning(AuditLogKey.vkey)
+
+
+@built_once
+def _vkeys() -> Select[str]:
+    return select(AuditLogKey.vkey).order_by(AuditLogKey.used_from.desc(), AuditLogKey.vkey)
+
+
+@built_once
+def _erase(*, event_era: int, event_xid: int, event_seq: int, **changes: Any) -> Update:
+    key = (AuditEvent.era == event_era, AuditEvent.xid == event_xid, AuditEvent.seq == event_seq)
+    return update(table_of(AuditEvent)).where(*key).values(changes)
+
+
+@built_once
+def _event_at(*, seq: int) -> Select[Any]:
+    query: Select[Any] = _stored().where(AuditEvent.seq == seq)
+    return query.order_by(AuditEvent.seq.desc()).limit(1)
+
+
+@built_once
+def _events_about(*, subject: str, action: str, limit: int) -> Select[Any]:
+    query: Select[Any] = _stored().where(AuditEvent.subject == subject, AuditEvent.action == action)
+    return query.order_by(AuditEvent.seq.desc()).limit(limit)
+
+
+@built_once
+def _checkpoint_after(*, era: int, xid: int) -> Select[int, int]:
+    sizes = select(AuditCheckpoint.size, AuditCheckpoint.cutoff).where(AuditCheckpoint.era == era)
+    return sizes.where(AuditCheckpoint.cutoff > xid).order_by(AuditCheckpoint.cutoff).limit(1)
+
+
+@built_once
+def _checkpoint_before(*, era: int, xid: int) -> Select[int, int]:
+    sizes = select(AuditCheckpoint.size, AuditCheckpoint.cutoff).where(AuditCheckpoint.era == era)
+    return sizes.where(AuditCheckpoint.cutoff <= xid).order_by(AuditCheckpoint.cutoff.desc()).limit(1)
+
+
+@built_once
+def _count_preceding(*, era: int, xid: int, seq: int, cutoff: int) -> Select[int]:
+    place = tuple_(as_column(xid, AuditEvent.xid.type), as_column(seq, AuditEvent.seq.type))
+    query = select(func.count()).where(AuditEvent.era == era, AuditEvent.xid >= cutoff)
+    return query.where(tuple_(AuditEvent.xid, AuditEvent.seq) < place)
+
+
+@built_once
+def _events(*, era: int, last_xid: int | None, last_seq: int | None, limit: int) -> Select[Any]:
+    query: Select[Any] = _stored().where(AuditEvent.era == era)
+    if last_xid is not None:
+        last = tuple_(as_column(last_xid, AuditEvent.xid.type), as_column(last_seq, AuditEvent.seq.type))
+        query = query.where(tuple_(AuditEvent.xid, AuditEvent.seq) > last)
+    return query.order_by(AuditEvent.xid, AuditEvent.seq).limit(limit)
+
+
+@built_once
+def _tiles(*, era: int) -> Select[AuditTile]:
+    query = select(AuditTile).where(AuditTile.era == era).order_by(AuditTile.level, AuditTile.number)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _checkpoints(*, era: int) -> Select[AuditCheckpoint]:
+    query = select(AuditCheckpoint).where(AuditCheckpoint.era == era).order_by(AuditCheckpoint.size)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _chain_head() -> Select[AuditHead]:
+    return select(AuditHead).execution_options(populate_existing=True)
+
+
+@built_once
+def _chain(*, after: int | None, limit: int) -> Select[AuditChainEvent]:
+    query = select(AuditChainEvent).order_by(AuditChainEvent.seq).limit(limit).execution_options(populate_existing=True)
+    return query if after is None else query.where(AuditChainEvent.seq > after)
+
+
+@built_once
+def _tile(*, era: int, level: int, number: int) -> Select[bytes]:
+    return select(AuditTile.hashes).where(AuditTile.era == era, AuditTile.level == level, AuditTile.number == number)

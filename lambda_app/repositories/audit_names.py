@@ -1,13 +1,14 @@
 """The names of the actors and subjects of audit events, for people who read them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, cast, func, literal, select, union_all
+from sqlalchemy import CompoundSelect, String, cast, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lambda_app.models import ApiKey, Archive, File, FileRequest, Invitation, Share, User
+from lambda_app.repositories.statements import built_once
 
 # The kind of a subject, its table, its name, and its owner.
 _NAMED: tuple[tuple[str, Any, Any, Any], ...] = (
@@ -37,16 +38,22 @@ class AuditNameRepository:
             kind, _, text = subject.partition(":")
             if (row_id := _uuid(text)) is not None:
                 ids.setdefault(kind, set()).add(row_id)
-        queries = [_names(kind, model, name, owner, ids[kind], of_owner) for kind, model, name, owner in _NAMED if kind in ids]
-        if not queries:
+        kinds = tuple(kind for kind, *_ in _NAMED if kind in ids)
+        if not kinds:
             return {}
-        return {row[0]: row[1] for row in self._session.execute(union_all(*queries)) if row[1]}
+        found = _names(kinds, of_owner=of_owner, **{f"{kind}_ids": sorted(ids[kind]) for kind in kinds})
+        return {row[0]: row[1] for row in self._session.execute(*found) if row[1]}
 
 
-def _names(kind: str, model: Any, name: Any, owner: Any, ids: Collection[UUID], of_owner: UUID | None) -> Any:
-    query = select(func.concat(literal(f"{kind}:"), model.id).label("subject"), cast(name, String).label("name"))
-    query = query.where(model.id.in_(sorted(ids)))
-    return query if of_owner is None else query.where(owner == of_owner)
+@built_once
+def _names(kinds: tuple[str, ...], *, of_owner: UUID | None, **ids: list[UUID]) -> CompoundSelect[str, str]:
+    queries = []
+    for kind, model, name, owner in _NAMED:
+        if kind in kinds:
+            query = select(func.concat(literal(f"{kind}:"), model.id).label("subject"), cast(name, String).label("name"))
+            query = query.where(model.id.in_(ids[f"{kind}_ids"]))
+            queries.append(query if of_owner is None else query.where(owner == of_owner))
+    return union_all(*queries)
 
 
 def _uuid(text: str) -> UUID | None:

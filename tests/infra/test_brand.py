@@ -48,6 +48,6 @@ def test_brand_is_that_of_the_product_by_default(prod: Synthesised) -> None:
         ({"brand_logo": "/none/logo.svg"}, "brand_logo cannot be read"),
     ],
 )
-def test_unusable_brand_is_refused_before_the_deployment(changes: dict[str, str], message: str) -> None:
+def test_unusable_brand_is_refused_before_the_deployment(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(STAGES["prod"], **changes)

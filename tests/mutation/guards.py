@@ -52,18 +52,17 @@ from lambda_app.repositories.accounts import invitations as invitation_rows
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.attempt_counters import count_attempts
-from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
 from lambda_app.repositories.accounts.users import UserRepository
-from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
+from lambda_app.repositories.archives import transitions as archive_transitions
 from lambda_app.repositories.files import batch_transitions, file_access, transitions
 from lambda_app.repositories.files import batches as batch_reads
 from lambda_app.repositories.files import files as file_rows
-from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files import idempotency as idempotency_rows
+from lambda_app.repositories.files import upload_tokens as upload_token_rows
 from lambda_app.repositories.files.sweep import SweepRepository
-from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
+from lambda_app.repositories.notifications import digests as digest_rows
 from lambda_app.repositories.notifications import prolongation
-from lambda_app.repositories.notifications.digests import DigestRepository
 from lambda_app.repositories.sharing import caller_links, guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
@@ -152,8 +151,8 @@ GUARDS = (
     ),
     Guard(
         "an invitation ends with the right of its inviter",
-        invitation_rows.InvitationRepository.get_valid,
-        (Read(invitation_rows._in_force, instead=lambda **_: ()),),
+        invitation_rows._valid,
+        (Read(invitation_rows._in_force, instead=lambda _, **__: ()),),
         (f"{API}test_invitations.py::test_invitation_that_is_not_in_force_creates_no_account",),
     ),
     Guard(
@@ -183,25 +182,25 @@ GUARDS = (
     ),
     Guard(
         "a batch reads only the states of files that the caller may read",
-        batch_reads.FileBatchRepository.list_statuses,
+        batch_reads._statuses,
         (DropCondition(file_access.readable_by),),
         (f"{API}test_file_batches.py::test_unknown_and_foreign_files_have_the_same_status",),
     ),
     Guard(
         "a batch signs only the downloads of files that the caller may read",
-        batch_reads.FileBatchRepository.list_readable,
+        batch_reads._readable,
         (Read(file_access.readable_by, instead=lambda _: true()),),
         (f"{API}test_file_batches.py::test_each_file_has_the_status_and_download_of_the_single_route",),
     ),
     Guard(
         "only the owner deletes files in a batch",
-        batch_transitions.FileBatchTransitionRepository.start_deleting,
+        batch_transitions._start_deleting,
         (Read(file_access.manageable_by, instead=lambda _: true()),),
         ("integration/lifecycle/test_batches.py::test_files_of_others_and_unknown_ids_are_refused_and_stay",),
     ),
     Guard(
         "only the owner restores files in a batch",
-        batch_transitions.FileBatchTransitionRepository.restore,
+        batch_transitions._restore,
         (Read(file_access.manageable_by, instead=lambda _: true()),),
         ("integration/lifecycle/test_batches.py::test_files_of_others_and_unknown_ids_are_refused_and_stay",),
     ),
@@ -231,7 +230,7 @@ GUARDS = (
     ),
     Guard(
         "an Idempotency-Key is scoped to its user and route",
-        IdempotencyRepository.get,
+        idempotency_rows._get,
         (DropCondition(IdempotencyKey.route),),
         (f"{API}test_idempotency.py::test_key_is_scoped_to_user_and_route",),
     ),
@@ -286,7 +285,7 @@ GUARDS = (
     ),
     Guard(
         "a row is removed only after its object is deleted",
-        transitions.FileTransitionRepository.remove,
+        transitions._remove,
         (DropCondition(File.status),),
         ("integration/lifecycle/test_steps.py",),
     ),
@@ -378,7 +377,7 @@ GUARDS = (
     ),
     Guard(
         "a reused refresh token ends its session",
-        session_rows.SessionRepository.revoke_reused,
+        session_rows._revoke_reused,
         (Replace(lambda *_: None),),
         (f"{API}test_sessions.py::test_reused_refresh_token_ends_the_session_and_is_audited",),
     ),
@@ -396,7 +395,7 @@ GUARDS = (
     ),
     Guard(
         "replays of a refresh token do not fill the audit log",
-        session_rows.SessionRepository.revoke_reused,
+        session_rows._revoke_reused,
         (Read(session_rows.REUSE_AUDIT_INTERVAL, instead=timedelta(0)),),
         (f"{API}test_sessions.py::test_replays_of_a_used_token_add_one_audit_event_per_delay",),
     ),
@@ -718,7 +717,7 @@ GUARDS = (
     ),
     Guard(
         "revoking a link ends its archives",
-        share_rows.ShareRepository._revoke,
+        share_rows._revoked,
         (Read(ArchiveStatus.DELETING, instead=Archive.status),),
         ("integration/lifecycle/test_share_archives.py::test_revoking_a_link_deletes_its_archives",),
     ),
@@ -736,7 +735,7 @@ GUARDS = (
     ),
     Guard(
         "an archive counts until its object is deleted",
-        ArchiveTransitionRepository.start,
+        archive_transitions._start,
         (Read(ArchiveStatus.FAILED, instead=ArchiveStatus.DELETING),),
         ("integration/lifecycle/test_share_archives.py::test_archives_of_revoked_links_count_until_their_bytes_are_deleted",),
     ),
@@ -805,19 +804,19 @@ GUARDS = (
     ),
     Guard(
         "an upload token reaches only the uploads that it started",
-        UploadTokenRepository.get_file,
+        upload_token_rows._file,
         (DropCondition(UploadTokenFile.upload_token_id),),
         (f"{API}test_upload_tokens.py::test_other_token_of_the_same_user_reaches_no_upload",),
     ),
     Guard(
         "an upload token ends with all sessions of its owner",
-        UploadTokenRepository.get_with_owner,
+        upload_token_rows._with_owner,
         (DropCondition(UploadToken.token_epoch),),
         (f"{API}test_upload_tokens.py::test_token_ends_with_all_sessions_of_its_owner",),
     ),
     Guard(
         "an upload token limits the total size",
-        UploadTokenRepository.reserve,
+        upload_token_rows._reserve,
         (DropCondition(UploadToken.max_bytes),),
         (f"{API}test_upload_tokens.py::test_limits_of_the_token_are_enforced",),
     ),
@@ -866,7 +865,7 @@ GUARDS = (
     ),
     Guard(
         "a changed password ends the links in mails",
-        MailTokenRepository.consume,
+        mail_tokens._consume,
         (DropCondition(User.token_epoch, MailToken.token_epoch),),
         (f"{API}test_recovery.py::test_link_that_a_concurrent_password_change_ended_cannot_be_redeemed",),
     ),
@@ -1161,7 +1160,7 @@ GUARDS = (
     ),
     Guard(
         "notifications need a confirmed address",
-        DigestRepository._recipient,
+        digest_rows._recipient,
         (DropCondition(User.email_verified_at),),
         ("integration/audit/test_notifications.py::test_unproven_and_disabled_accounts_get_no_mail",),
     ),

@@ -1,4 +1,4 @@
-"""Fills a migrated database with SQL: a million files, 60,000 links, 40,000 grants, a million audit events."""
+"""Fills a migrated database with SQL: a million files, 60,000 links, 40,000 grants, a million audit events, a million published events."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,31 @@ MANY_GRANTS = UNINDEXED_ROWS_MAX + 1000
 """A tenth of the files belong to others, so `SCALE` must be at least 0.1 for as many grants of theirs."""
 OWN_LINKS = 400
 """Links of the heaviest account: fewer than the limit for an account, so that the tests can create more."""
-BIG_TABLES = ("file", "share", "share_file", "file_grant", "audit_event", "user_session", "refresh_token", "archive", "file_request")
+BIG_TABLES = (
+    "file",
+    "share",
+    "share_file",
+    "file_grant",
+    "audit_event",
+    "user_session",
+    "refresh_token",
+    "archive",
+    "archive_file",
+    "file_request",
+    "published_event",
+    "webhook_delivery",
+    "notification",
+    "sign_in_place",
+    "invitation",
+    "ownership_transfer",
+    "file_preview",
+    "device_login",
+    "idempotency_key",
+    "tombstone",
+    "mail_token",
+    "upload_token_file",
+    "share_download",
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +146,7 @@ STATEMENTS = (
     """,
     """
     INSERT INTO audit_event (era, xid, seq, at, action, actor_id, subject, details, source_address, salts, leaf)
-    SELECT 1, 1, n, now() - (:events - n) * interval '1 second',
+    SELECT 1, n - :events, n, now() - (:events - n) * interval '1 second',
         CASE n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'session.started' END,
         CASE WHEN n % 2 = 0 THEN CAST(:owner AS uuid) END,
         'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + n % :links), 12, '0') AS uuid),
@@ -130,6 +154,113 @@ STATEMENTS = (
     FROM generate_series(1 + (SELECT max(seq) FROM audit_event), :events) AS g (n)
     """,
     "SELECT setval('audit_event_seq', (SELECT max(seq) FROM audit_event))",
+    # The numbers of transactions are negative: those of the server come later. All but the newest 1,000 events are sealed.
+    """
+    INSERT INTO audit_checkpoint (era, size, cutoff, last_seq, root, sealed_at, note)
+    SELECT 1, 256 * n, 256 * n - :events + 1, 256 * n, sha256(CAST(CAST(n AS text) AS bytea)), now(), 'note'
+    FROM generate_series(1, (:events - 1000) / 256) AS g (n)
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO audit_tile (era, level, number, hashes)
+    SELECT 1, level, number, decode(repeat('ab', LEAST(256, hashes - 256 * number) * 32), 'hex')
+    FROM (SELECT level, (:events - 1000) / 256 * 256 / (256 ^ level)::int AS hashes FROM generate_series(0, 2) AS levels (level)) AS filled,
+        LATERAL generate_series(0, (hashes - 1) / 256) AS numbers (number)
+    WHERE hashes > 0
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO published_event (owner_id, type, at, subject, data)
+    SELECT CASE WHEN g.n % 2 = 0 THEN CAST(:owner AS uuid) ELSE scale_user.id END,
+        CASE g.n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'file.available' END,
+        now() - (:events - g.n) * interval '1 second',
+        'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + g.n % :links), 12, '0') AS uuid), '{}'
+    FROM generate_series(1, :events) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    ORDER BY g.n
+    """,
+    # Of each account a webhook; the owner's gets every second event. One delivery in a thousand has not arrived.
+    """
+    INSERT INTO webhook (id, owner_id, url, encrypted_secret, next_due_at, created_at, updated_at)
+    SELECT scale_user.id, scale_user.id, 'https://receiver.example/hook', 'x',
+        CASE WHEN n % 100 = 0 THEN now() + interval '1 day' END, now(), now() FROM scale_user
+    UNION ALL SELECT CAST(:owner AS uuid), CAST(:owner AS uuid), 'https://receiver.example/hook', 'x', NULL, now(), now()
+    """,
+    """
+    INSERT INTO webhook_delivery (webhook_id, event_id, status, next_attempt_at)
+    SELECT owner_id, id, CASE WHEN id % 1000 = 0 THEN 'pending' ELSE 'delivered' END, at FROM published_event
+    """,
+    """
+    INSERT INTO notification_setting (user_id, link_downloads, request_uploads, link_expiry, new_sign_ins)
+    SELECT id, true, true, true, true FROM scale_user
+    """,
+    """
+    INSERT INTO notification (user_id, kind, subject, count, items, first_at, last_at)
+    SELECT scale_user.id, 'link_downloads', 'share:' || g.n, 1, '{}', now(), now()
+    FROM generate_series(1, :sessions) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    "INSERT INTO notification_digest (user_id, due_at) SELECT id, now() + n * interval '1 minute' FROM scale_user",
+    """
+    INSERT INTO sign_in_place (user_id, place_hash, seen_at)
+    SELECT scale_user.id, encode(sha256(CAST('place ' || g.n AS bytea)), 'hex'), now() - g.n * interval '1 second'
+    FROM generate_series(1, :sessions) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO invitation (id, inviter_id, email, file_id, role, token_hash, created_at, sent_at, expires_at)
+    SELECT gen_random_uuid(), scale_user.id, 'guest' || g.n || '@scale.example',
+        CAST('f0000000-0000-4000-8000-' || lpad(to_hex(g.n), 12, '0') AS uuid), 'viewer',
+        encode(sha256(CAST('invitation ' || g.n AS bytea)), 'hex'), now() - g.n * interval '1 second', now(), now() + interval '9 days'
+    FROM generate_series(1, :links) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO ownership_transfer (id, from_id, to_id, from_email, to_email, status, token_epoch, created_at, expires_at, ended_at)
+    SELECT gen_random_uuid(), scale_user.id, CAST(:viewer AS uuid), 'a@scale.example', 'b@scale.example', 'done', 0,
+        now() - g.n * interval '1 second', now() + interval '9 days', now()
+    FROM generate_series(1, :links) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO file_preview (file_id, state, requested_at)
+    SELECT id, CASE WHEN size_bytes % 10000 = 7 THEN 'pending' ELSE 'ready' END, created_at FROM file WHERE status = 'available'
+    """,
+    """
+    INSERT INTO device_login (id, device_code_hash, user_code, client, network, created_at, expires_at, is_approved)
+    SELECT gen_random_uuid(), encode(sha256(CAST('device ' || n AS bytea)), 'hex'), 'U' || lpad(to_hex(n), 7, '0'), 'cli',
+        'network ' || n % 1000, now(), now() + (n % 200 - 1) * interval '1 minute', false
+    FROM generate_series(1, :sessions) AS g (n)
+    """,
+    """
+    INSERT INTO idempotency_key (user_id, route, key, fingerprint, resource_id, is_done, created_at, locked_until)
+    SELECT scale_user.id, 'upload', 'key ' || g.n, encode(sha256(CAST('body ' || g.n AS bytea)), 'hex'), gen_random_uuid(), true,
+        now(), now()
+    FROM generate_series(1, :sessions) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO tombstone (file_id, owner_id, size_bytes, charged_until, expires_at)
+    SELECT gen_random_uuid(), scale_user.id, 1, NULL, now() + interval '1 day'
+    FROM generate_series(1, :sessions) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO mail_token (token_hash, user_id, purpose, email, token_epoch, created_at, expires_at)
+    SELECT encode(sha256(CAST('mail ' || g.n AS bytea)), 'hex'), scale_user.id, 'verify_email', 'user' || scale_user.n || '@scale.example',
+        0, now(), now() + interval '1 hour'
+    FROM generate_series(1, :sessions) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO upload_token (id, owner_id, token_epoch, token_hash, max_bytes, max_files, max_size_bytes, created_at, expires_at)
+    SELECT id, id, 0, encode(sha256(uuid_send(id)), 'hex'), 1000000, 1000, 1000, now(), now() + interval '1 hour' FROM scale_user
+    """,
+    """
+    INSERT INTO upload_token_file (file_id, upload_token_id)
+    SELECT file.id, file.owner_id FROM file WHERE file.owner_id <> :owner
+    """,
+    """
+    INSERT INTO archive_file (archive_id, position, file_id, name, size_bytes, modified_at)
+    SELECT archive.id, position, CAST('f0000000-0000-4000-8000-' || lpad(to_hex(1 + position), 12, '0') AS uuid), 'a', 1, now()
+    FROM archive, generate_series(0, 2) AS positions (position)
+    """,
+    """
+    INSERT INTO share_download (share_id, file_id, visitor, at)
+    SELECT share_id, file_id, encode(sha256(CAST('visitor' AS bytea)), 'hex'), now() FROM share_file
+    """,
     """
     UPDATE "user" SET bytes_used = charged.bytes, files_count = charged.files FROM (
         SELECT owner_id, sum(size_bytes) AS bytes, count(*) AS files FROM file

@@ -1,17 +1,18 @@
 """Queries on API keys."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session, make_transient
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError
 from lambda_app.models import ApiKey, User
 from lambda_app.repositories.accounts.current_user import lock_current
-from lambda_app.repositories.audit import audited_change
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.audit import audited_change, with_event
+from lambda_app.repositories.statements import OWN_TRANSACTION, built_once, set_columns, typed_columns
 
 LAST_USED_STEP = timedelta(hours=1)
 """Resolution of `last_used_at`, so that not every request writes it."""
@@ -52,8 +53,7 @@ class ApiKeyRepository:
         now = clock.now()
         if key.last_used_at is not None and now - key.last_used_at < LAST_USED_STEP:
             return
-        statement = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now)
-        self._session.execute(statement.execution_options(**OWN_TRANSACTION))
+        self._session.execute(*_record_use(key_id=key.id, now=now))
 
     def lock_owner(self, owner: User) -> None:
         """Lock the user until the end of the caller's transaction, so that their keys are created and revoked one after the other.
@@ -64,21 +64,17 @@ class ApiKeyRepository:
 
     def get_valid(self, key_id: UUID, owner: User) -> ApiKey | None:
         """Return one of the user's keys as currently stored; None if it is revoked."""
-        query = select(ApiKey).where(ApiKey.id == key_id, *_live_of(owner.id, owner.token_epoch))
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        query = _get_valid(key_id=key_id, user_id=owner.id, token_epoch=owner.token_epoch)
+        return self._session.execute(*query).scalar_one_or_none()
 
     def add(self, key: ApiKey, *, keys_max: int) -> bool:
         """Insert the key and audit it within the caller's transaction; False if the user has `keys_max` keys already.
 
         The caller has locked the user (`lock_owner`), which makes the limit exact.
         """
-        names = [column.key for column in ApiKey.__table__.c if getattr(key, column.key) is not None]
-        values = [literal(getattr(key, name), ApiKey.__table__.c[name].type) for name in names]
-        others = select(func.count()).select_from(ApiKey).where(*_live_of(key.user_id, key.token_epoch)).scalar_subquery()
-        created = insert(ApiKey).from_select(names, select(*values).where(others < keys_max)).returning(*ApiKey.__table__.c)
         details = {"scopes": key.scopes, "expires_at": key.expires_at}
-        statement = audited_change(created, ApiKey, "api_key.created", details=details)
-        return self._session.execute(statement).scalar_one_or_none() is not None
+        statement = with_event(_add(keys_max=keys_max, **set_columns(key)), "api_key.created", details=details)
+        return self._session.execute(*statement).scalar_one_or_none() is not None
 
     def drop_superuser(self, owner: User) -> None:
         """Remove the superuser permission from the object in memory, for a key without the scope; the row keeps it."""
@@ -88,30 +84,59 @@ class ApiKeyRepository:
 
     def list_for_user(self, user: User) -> list[ApiKey]:
         """Return the user's keys that are not revoked, newest first."""
-        query = select(ApiKey).where(*_live_of(user.id, user.token_epoch)).order_by(ApiKey.created_at.desc(), ApiKey.id)
-        return list(self._session.execute(query).scalars())
+        return list(self._session.execute(*_list(user_id=user.id, token_epoch=user.token_epoch)).scalars())
 
     def revoke(self, key_id: UUID, *, user_id: UUID) -> None:
         """Revoke one of the user's keys and the keys that it created, directly or not. Raises NotFoundError.
 
         Lock order: the user, the keys. The first lock keeps a key from creating another meanwhile.
         """
-        self._session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
-        revoked = select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        family = revoked.cte("family", recursive=True)
-        family = family.union(select(ApiKey.id).join(family, ApiKey.created_by_id == family.c.id))
-        change = (
-            update(ApiKey)
-            .where(ApiKey.id.in_(select(family.c.id)), ApiKey.revoked_at.is_(None))
-            .values(revoked_at=clock.now())
-            .returning(*ApiKey.__table__.c)
-        )
-        if not self._session.execute(audited_change(change, ApiKey, "api_key.revoked")).all():
+        self._session.execute(*_lock_user(user_id=user_id))
+        revoked = _revoke(key_id=key_id, user_id=user_id, now=clock.now())
+        if not self._session.execute(*with_event(revoked, "api_key.revoked")).all():
             raise NotFoundError("API key not found", code="api_key_not_found")
 
 
 def _live_of(user_id: UUID, token_epoch: int) -> tuple[ColumnElement[bool], ...]:
     return ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None), ApiKey.token_epoch == token_epoch
+
+
+@built_once
+def _record_use(*, key_id: UUID, now: datetime) -> Update:
+    return update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _get_valid(*, key_id: UUID, user_id: UUID, token_epoch: int) -> Select[ApiKey]:
+    query = select(ApiKey).where(ApiKey.id == key_id, *_live_of(user_id, token_epoch))
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _add(*, keys_max: int, user_id: UUID, token_epoch: int, **columns: Any) -> Select[ApiKey]:
+    values = typed_columns(ApiKey, user_id=user_id, token_epoch=token_epoch, **columns)
+    others = select(func.count()).select_from(ApiKey).where(*_live_of(user_id, token_epoch)).scalar_subquery()
+    created = insert(ApiKey).from_select(list(values), select(*values.values()).where(others < keys_max))
+    return audited_change(created.returning(*ApiKey.__table__.c), ApiKey)
+
+
+@built_once
+def _list(*, user_id: UUID, token_epoch: int) -> Select[ApiKey]:
+    return select(ApiKey).where(*_live_of(user_id, token_epoch)).order_by(ApiKey.created_at.desc(), ApiKey.id)
+
+
+@built_once
+def _lock_user(*, user_id: UUID) -> Select[UUID]:
+    return select(User.id).where(User.id == user_id).with_for_update(key_share=True)
+
+
+@built_once
+def _revoke(*, key_id: UUID, user_id: UUID, now: datetime) -> Select[ApiKey]:
+    revoked = select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    family = revoked.cte("family", recursive=True)
+    family = family.union(select(ApiKey.id).join(family, ApiKey.created_by_id == family.c.id))
+    change = update(ApiKey).where(ApiKey.id.in_(select(family.c.id)), ApiKey.revoked_at.is_(None)).values(revoked_at=now)
+    return audited_change(change.returning(*ApiKey.__table__.c), ApiKey)
 
 
 def expiry_in(days: int | None) -> datetime | None:

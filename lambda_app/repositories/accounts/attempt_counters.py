@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from lambda_app.models import SignInAttempt
-from lambda_app.repositories.statements import as_column
+from lambda_app.repositories.statements import as_column, table_of
 
 LONGEST_DELAY_SECONDS = 900
 
@@ -31,7 +31,9 @@ def count_attempts(
     is not counted and must be refused. PostgreSQL locks the counters in the order of `rows`.
     """
     columns = ["key", "kind", "failures", "since"]
-    new = insert(SignInAttempt).from_select(columns, rows.add_columns(as_column(now, SignInAttempt.since.type)), include_defaults=False)
+    new = insert(table_of(SignInAttempt)).from_select(
+        columns, rows.add_columns(as_column(now, SignInAttempt.since.type)), include_defaults=False
+    )
     is_old = SignInAttempt.since < reset_before
     failures = case((is_old, new.excluded.failures), else_=SignInAttempt.failures + new.excluded.failures)
     return new.on_conflict_do_update(

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.models import (
@@ -42,7 +43,7 @@ from lambda_app.models import (
     Webhook,
 )
 from lambda_app.repositories.files.file_access import is_served
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column, built_once
 
 PAGE_ROWS = 1000
 WITH_OBJECT = (FileStatus.AVAILABLE, FileStatus.TRASHED)
@@ -82,7 +83,7 @@ def _audit(model: Any, name: str, *, is_own: bool) -> Section:
     def belongs_to(user_id: UUID) -> ColumnElement[bool]:
         if is_own:
             return model.actor_id == user_id  # type: ignore[no-any-return]  # the model is not known statically
-        return and_(model.subject == f"user:{user_id}", or_(model.actor_id.is_(None), model.actor_id != user_id))
+        return and_(model.subject == func.concat("user:", user_id), or_(model.actor_id.is_(None), model.actor_id != user_id))
 
     if not is_own:
         # Where other people were when they acted is about them.
@@ -188,22 +189,11 @@ class ExportRepository:
 
     def get_current(self, user_id: UUID) -> Archive | None:
         """Return the newest export of the user that is not being deleted and has not expired."""
-        query = (
-            select(Archive)
-            .where(
-                Archive.user_id == user_id,
-                Archive.is_export,
-                Archive.status != ArchiveStatus.DELETING,
-                or_(Archive.expires_at.is_(None), Archive.expires_at > clock.now()),
-            )
-            .order_by(Archive.created_at.desc(), Archive.id.desc())
-            .limit(1)
-        )
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(*_current(user_id=user_id, now=clock.now())).scalar_one_or_none()
 
     def has_withheld_file(self, archive: Archive) -> bool:
         """Whether a malware scan withholds a file of the export. A file that was deleted since is not withheld."""
-        return bool(self._session.execute(select(_has_withheld_file()).where(Archive.id == archive.id)).scalar_one_or_none())
+        return bool(self._session.execute(*_withheld(archive_id=archive.id)).scalar_one_or_none())
 
     def claim(self, user_id: UUID, *, interval: timedelta, interval_after_failure: timedelta) -> datetime | None:
         """Record a request for an export and commit; return when the next one is allowed if this one is too early.
@@ -212,23 +202,10 @@ class ExportRepository:
         concurrent requests one is admitted.
         """
         now = clock.now()
-        has_failed = exists(
-            select(Archive.id).where(
-                Archive.user_id == User.id,
-                Archive.is_export,
-                or_(Archive.status == ArchiveStatus.FAILED, and_(Archive.status == ArchiveStatus.READY, _has_withheld_file())),
-                Archive.created_at >= User.export_requested_at,
-            )
-        )
-        is_due = or_(
-            User.export_requested_at.is_(None),
-            User.export_requested_at <= now - interval,
-            and_(has_failed, User.export_requested_at <= now - interval_after_failure),
-        )
-        statement = update(User).where(User.id == user_id, is_due).values(export_requested_at=now).returning(User.id)
-        if self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None:
+        due = _claim(user_id=user_id, now=now, before=now - interval, before_after_failure=now - interval_after_failure)
+        if self._session.execute(*due).scalar_one_or_none() is not None:
             return None
-        row = self._session.execute(select(User.export_requested_at, has_failed).where(User.id == user_id)).one_or_none()
+        row = self._session.execute(*_last_request(user_id=user_id)).one_or_none()
         requested_at, is_after_failure = row or (None, False)
         return (requested_at or now) + (interval_after_failure if is_after_failure else interval)
 
@@ -236,7 +213,7 @@ class ExportRepository:
         """Yield the user's files whose content is stored and not withheld by a malware scan, oldest first."""
         section = next(section for section in SECTIONS if section.model is File)
         columns = [File.id, File.filename, File.size_bytes, File.created_at]
-        for rows in self._pages(section, user_id, columns, File.status.in_(WITH_OBJECT), is_served()):
+        for rows in self._pages(section, user_id, columns, is_stored=True):
             yield from (ExportedFile(*row) for row in rows)
 
     def list_rows(self, section: Section, user_id: UUID) -> Iterator[dict[str, Any]]:
@@ -247,21 +224,70 @@ class ExportRepository:
             yield from (dict(zip(names, row, strict=True)) for row in rows)
 
     def _pages(
-        self, section: Section, user_id: UUID, columns: Sequence[Any], *conditions: ColumnElement[bool]
+        self, section: Section, user_id: UUID, columns: Sequence[Any], *, is_stored: bool = False
     ) -> Iterator[list[tuple[Any, ...]]]:
         after: tuple[Any, ...] | None = None
         width = len(section.order)
         while True:
-            query = select(*section.order, *columns).where(section.belongs_to(user_id), *conditions)
-            if after is not None:
-                last = [literal(value, column.type) for value, column in zip(after, section.order, strict=True)]
-                query = query.where(tuple_(*section.order) > tuple_(*last))
-            rows = [tuple(row) for row in self._session.execute(query.order_by(*section.order).limit(PAGE_ROWS))]
+            last = {} if after is None else {f"after_{number}": value for number, value in enumerate(after)}
+            page = _rows(section, tuple(columns), is_stored, user_id=user_id, limit=PAGE_ROWS, **last)
+            rows = [tuple(row) for row in self._session.execute(*page)]
             if rows:
                 yield [row[width:] for row in rows]
                 after = rows[-1][:width]
             if len(rows) < PAGE_ROWS:
                 return
+
+
+@built_once
+def _current(*, user_id: UUID, now: datetime) -> Select[Archive]:
+    is_unexpired = or_(Archive.expires_at.is_(None), Archive.expires_at > now)
+    query = select(Archive).where(Archive.user_id == user_id, Archive.is_export, Archive.status != ArchiveStatus.DELETING, is_unexpired)
+    return query.order_by(Archive.created_at.desc(), Archive.id.desc()).limit(1).execution_options(populate_existing=True)
+
+
+@built_once
+def _withheld(*, archive_id: UUID) -> Select[bool]:
+    return select(_has_withheld_file()).where(Archive.id == archive_id)
+
+
+def _has_failed() -> ColumnElement[bool]:
+    """Whether the last export of the row of `user` has failed, or a malware scan withholds it."""
+    return exists(
+        select(Archive.id).where(
+            Archive.user_id == User.id,
+            Archive.is_export,
+            or_(Archive.status == ArchiveStatus.FAILED, and_(Archive.status == ArchiveStatus.READY, _has_withheld_file())),
+            Archive.created_at >= User.export_requested_at,
+        )
+    )
+
+
+@built_once
+def _claim(*, user_id: UUID, now: datetime, before: datetime, before_after_failure: datetime) -> ReturningUpdate[UUID]:
+    is_due = or_(
+        User.export_requested_at.is_(None),
+        User.export_requested_at <= before,
+        and_(_has_failed(), User.export_requested_at <= before_after_failure),
+    )
+    statement = update(User).where(User.id == user_id, is_due).values(export_requested_at=now).returning(User.id)
+    return statement.execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _last_request(*, user_id: UUID) -> Select[datetime | None, bool]:
+    return select(User.export_requested_at, _has_failed()).where(User.id == user_id)
+
+
+@built_once
+def _rows(section: Section, columns: tuple[Any, ...], is_stored: bool, *, user_id: UUID, limit: int, **after: Any) -> Select[Any]:
+    query = select(*section.order, *columns).where(section.belongs_to(user_id))
+    if is_stored:
+        query = query.where(File.status.in_(WITH_OBJECT), is_served())
+    if after:
+        last = [as_column(after[f"after_{number}"], column.type) for number, column in enumerate(section.order)]
+        query = query.where(tuple_(*section.order) > tuple_(*last))
+    return query.order_by(*section.order).limit(limit)
 
 
 def _has_withheld_file() -> ColumnElement[bool]:

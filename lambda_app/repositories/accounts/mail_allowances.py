@@ -1,11 +1,11 @@
 """Rate limits for mail and registrations, per requester and per address (docs/adr/0012-mail-rate-limits.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, String, and_, case, func, literal, or_, select
+from sqlalchemy import CTE, Select, String, and_, case, func, or_, select
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,7 @@ from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.models import MailAllowance
 from lambda_app.models.accounts.mail_allowances import PARTY_LENGTH
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column, built_once
 
 MAIL_WINDOW = timedelta(minutes=30)
 """Window of the limits. Mailed links stay valid at least as long, so a refused requester still has a valid link in the inbox."""
@@ -52,24 +52,19 @@ class MailAllowanceRepository:
         `wider`, then the address's. A requester at a limit leaves the rows after its own unchanged. One statement, which is the same
         whether or not the address has an account, so that the response time does not reveal it.
         """
-        keys = [hash_secret(f"{kind}|by|{party.name}") for party in (requester, *wider)]
+        parties = (requester, *wider)
+        keys = {f"key_{number}": hash_secret(f"{kind}|by|{party.name}") for number, party in enumerate(parties)}
+        limits = tuple(party.mails for party in parties)
         address_key = hash_secret(f"{kind}|to|{counted_address(email)}")
-        counted: CTE | None = None
-        for number, (key, party) in enumerate(zip(keys, (requester, *wider), strict=True)):
-            rows = _count(key, party=address_key, limit=party.mails, limit_of_party=party.mails, after=counted)
-            counted = rows.cte(f"by_requester_{number}")
-        to_address = _count(
-            address_key, party=keys[0], limit=MAILS_FOR_ADDRESS, limit_of_party=MAILS_FOR_ADDRESS_BY_REQUESTER, after=counted
-        ).cte("to_address")
-        query = select(func.count()).select_from(to_address).execution_options(**OWN_TRANSACTION)
-        return self._session.execute(query).scalar_one() == 1
+        now = clock.now()
+        counted = _consume(limits, address_key=address_key, now=now, ended_before=now - MAIL_WINDOW, **keys, **_short(address_key, keys))
+        return bool(self._session.execute(*counted).scalar_one() == 1)
 
     def full_until(self, kind: str, requester: MailRequester, *, mails: int) -> datetime | None:
         """Return until when the requester's limit does not admit so many mails of the kind; None if it does. `consume` checks again."""
-        now = clock.now()
-        row = (MailAllowance.key == hash_secret(f"{kind}|by|{requester.name}"), MailAllowance.since > now - MAIL_WINDOW)
-        sent = func.cardinality(MailAllowance.parties)
-        since = self._session.execute(select(MailAllowance.since).where(*row, sent + mails > requester.mails)).scalar_one_or_none()
+        key = hash_secret(f"{kind}|by|{requester.name}")
+        full = _full_since(key=key, since=clock.now() - MAIL_WINDOW, mails=mails, limit=requester.mails)
+        since = self._session.execute(*full).scalar_one_or_none()
         return None if since is None else since + MAIL_WINDOW
 
     def purge(self) -> int:
@@ -77,15 +72,55 @@ class MailAllowanceRepository:
         return delete_in_batches(self._session, MailAllowance, MailAllowance.since < clock.now() - MAIL_WINDOW)
 
 
-def _count(key: str, *, party: str, limit: int, limit_of_party: int, after: CTE | None = None) -> Any:
+def _short(address_key: str, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the parties of the counted rows, as the rows store them."""
+    return {"address_party": address_key[:PARTY_LENGTH], "requester_party": keys["key_0"][:PARTY_LENGTH]}
+
+
+@built_once
+def _full_since(*, key: str, since: datetime, mails: int, limit: int) -> Select[datetime]:
+    sent = func.cardinality(MailAllowance.parties)
+    return select(MailAllowance.since).where(MailAllowance.key == key, MailAllowance.since > since, sent + mails > limit)
+
+
+@built_once
+def _consume(
+    limits: tuple[int, ...],
+    *,
+    address_key: str,
+    address_party: str,
+    requester_party: str,
+    now: datetime,
+    ended_before: datetime,
+    **keys: str,
+) -> Select[int]:
+    """Return the statement that counts a mail by parties with these limits, to one address."""
+    counted: CTE | None = None
+    for number, limit in enumerate(limits):
+        by = _count(
+            keys[f"key_{number}"], party=address_party, now=now, ended_before=ended_before, limit=limit, limit_of_party=limit, after=counted
+        )
+        counted = by.cte(f"by_requester_{number}")
+    to_address = _count(
+        address_key,
+        party=requester_party,
+        now=now,
+        ended_before=ended_before,
+        limit=MAILS_FOR_ADDRESS,
+        limit_of_party=MAILS_FOR_ADDRESS_BY_REQUESTER,
+        after=counted,
+    )
+    return select(func.count()).select_from(to_address.cte("to_address")).execution_options(**OWN_TRANSACTION)
+
+
+def _count(key: str, *, party: str, now: datetime, ended_before: datetime, limit: int, limit_of_party: int, after: CTE | None) -> Any:
     """Return the upsert that adds the party to the row's list if neither limit is reached; it returns the row if it did."""
-    now: datetime = clock.now()
-    short = literal(party[:PARTY_LENGTH], String(PARTY_LENGTH))
-    values = {"key": literal(key), "since": literal(now, MailAllowance.since.type), "parties": array([short])}
+    short = as_column(party, String(PARTY_LENGTH))
+    values = {"key": as_column(key, MailAllowance.key.type), "since": as_column(now, MailAllowance.since.type), "parties": array([short])}
     rows = select(*values.values())
     if after is not None:
         rows = rows.select_from(after)
-    is_over = MailAllowance.since <= now - MAIL_WINDOW
+    is_over = MailAllowance.since <= ended_before
     has_room = and_(
         func.cardinality(MailAllowance.parties) < limit,
         func.cardinality(func.array_positions(MailAllowance.parties, short)) < limit_of_party,

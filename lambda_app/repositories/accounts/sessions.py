@@ -14,9 +14,17 @@ from lambda_app.core import clock
 from lambda_app.core.request_context import request_context
 from lambda_app.models import RefreshToken, User, UserSession
 from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, reset_attempt
-from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, audited_change, audited_writes, entry_parameters
+from lambda_app.repositories.audit import (
+    ENTRY,
+    audit_entry,
+    audit_insert_for,
+    audited_change,
+    audited_writes,
+    entry_parameters,
+    with_event,
+)
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
+from lambda_app.repositories.statements import OWN_TRANSACTION, Bound, built_once, newest_page
 from lambda_app.schemas.page import Cursor
 
 SESSION_MAX_AGE = timedelta(days=90)
@@ -112,7 +120,7 @@ def _rotate() -> Select[UserSession, User]:
         .returning(*UserSession.__table__.c)
         .cte("extended")
     )
-    logged = audit_insert_for(extended, "token.refreshed", kind=UserSession.__tablename__, actor="user_id", entry=ENTRY)
+    logged = audit_insert_for(extended, kind=UserSession.__tablename__, actor="user_id")
     query = select(aliased(UserSession, extended), User).join_from(extended, User, User.id == extended.c.user_id)
     return query.add_cte(added.cte("added"), logged.cte("logged"))
 
@@ -175,14 +183,12 @@ class SessionRepository:
 
     def mark_proved(self, session_id: UUID) -> None:
         """Record, within the caller's transaction, that the user of the session has just proved who they are; audit it."""
-        change = update(UserSession).where(UserSession.id == session_id).values(proved_at=clock.now()).returning(*UserSession.__table__.c)
-        statement = audited_change(change, UserSession, "session.proved")
-        self._session.execute(statement.execution_options(populate_existing=True))
+        self._session.execute(*with_event(_prove(session_id=session_id, now=clock.now()), "session.proved"))
 
     def has_proof(self, session_id: UUID, *, user_id: UUID, since: datetime) -> bool:
         """Whether the user proved in this session who they are, after this time."""
-        query = select(literal(1)).where(UserSession.id == session_id, UserSession.user_id == user_id, UserSession.proved_at > since)
-        return self._session.execute(query).scalar_one_or_none() is not None
+        proof = _proof(session_id=session_id, user_id=user_id, since=since)
+        return self._session.execute(*proof).scalar_one_or_none() is not None
 
     def rotate(self, token_hash: str, *, successor: Successor, lifetime: timedelta) -> tuple[UserSession, User] | None:
         """Use up a refresh token, add its successor and commit; None if the token is used or not valid, or the session is at its limit.
@@ -206,16 +212,7 @@ class SessionRepository:
 
     def get_exchange(self, token_hash: str) -> Exchange | None:
         """Return whether and how a refresh token was exchanged; None if it is unknown."""
-        successor = aliased(RefreshToken)
-        query = (
-            select(RefreshToken, UserSession, User, successor.used_at, is_live_session(clock.now()))
-            .join_from(RefreshToken, UserSession, UserSession.id == RefreshToken.session_id)
-            .join(User, User.id == UserSession.user_id)
-            .outerjoin(successor, successor.token_hash == RefreshToken.successor_hash)
-            .where(RefreshToken.token_hash == token_hash)
-            .execution_options(populate_existing=True)
-        )
-        row = self._session.execute(query).one_or_none()
+        row = self._session.execute(*_exchange(token_hash=token_hash, now=clock.now())).one_or_none()
         if row is None:
             return None
         token, session, user, successor_used_at, is_live = row
@@ -231,17 +228,7 @@ class SessionRepository:
 
     def record_repeat(self, token_hash: str) -> None:
         """Audit the first repetition of an exchange within the grace period, and commit. Further ones add no event."""
-        recorded = (
-            update(RefreshToken)
-            .where(RefreshToken.token_hash == token_hash, RefreshToken.repeated_at.is_(None), RefreshToken.session_id == UserSession.id)
-            .values(repeated_at=clock.now())
-            .returning(RefreshToken.session_id, UserSession.user_id)
-            .cte("recorded")
-        )
-        logged = audit_insert_for(
-            recorded, "token.refresh_repeated", kind=UserSession.__tablename__, key="session_id", actor="user_id"
-        ).cte("logged")
-        self._session.execute(select(literal(1)).add_cte(logged).execution_options(**OWN_TRANSACTION))
+        self._session.execute(*with_event(_record_repeat(token_hash=token_hash, now=clock.now()), "token.refresh_repeated"))
 
     def revoke_reused(self, token_hash: str) -> None:
         """Revoke the session of a used refresh token, audit the reuse and commit.
@@ -249,55 +236,117 @@ class SessionRepository:
         The reuses of one token add at most one event per REUSE_AUDIT_INTERVAL, also after the session ended: otherwise one old token
         could fill the audit log. Lock order: the token, the session.
         """
-        now = clock.now()
-        is_due = or_(RefreshToken.reuse_recorded_at.is_(None), RefreshToken.reuse_recorded_at <= now - REUSE_AUDIT_INTERVAL)
-        recorded = (
-            update(RefreshToken)
-            .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None), is_due)
-            .values(reuse_recorded_at=now)
-            .returning(RefreshToken.session_id)
-            .cte("recorded")
-        )
-        revoked = (
-            update(UserSession)
-            .where(UserSession.id == recorded.c.session_id)
-            .values(revoked_at=func.coalesce(UserSession.revoked_at, now))
-            .returning(UserSession.id, UserSession.user_id)
-            .cte("revoked")
-        )
-        logged = audit_insert_for(revoked, "token.reused", kind=UserSession.__tablename__, actor="user_id").cte("logged")
-        self._session.execute(select(literal(1)).add_cte(logged).execution_options(**OWN_TRANSACTION))
+        self._session.execute(*with_event(_revoke_reused(token_hash=token_hash, now=clock.now()), "token.reused"))
 
     def end_by_refresh_token(self, token_hash: str) -> UserSession | None:
         """Revoke the session of a refresh token, used or not, within the caller's transaction; None if it has no live session."""
-        named = select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash).scalar_subquery()
-        return self._end(UserSession.id == named, action="session.signed_out")
+        return self._end(_end_by_token(_actor(), token_hash=token_hash, now=clock.now()), "session.signed_out")
 
     def end(self, session_id: UUID, *, user_id: UUID, action: str) -> UserSession | None:
         """Revoke one session of the user within the caller's transaction; None if the user has no such live session."""
-        return self._end(UserSession.id == session_id, UserSession.user_id == user_id, action=action)
+        return self._end(_end_one(_actor(), session_id=session_id, user_id=user_id, now=clock.now()), action)
 
     def page_live(self, user: User, *, limit: int, after: Cursor | None) -> list[UserSession]:
         """Return up to `limit` of the user's live sessions, after the cursor, newest first."""
-        query = select(UserSession).where(
-            UserSession.user_id == user.id,
-            UserSession.revoked_at.is_(None),
-            UserSession.expires_at > clock.now(),
-            UserSession.token_epoch == user.token_epoch,
-        )
-        return list(self._session.execute(newest_page(query, UserSession, limit=limit, after=after)).scalars())
+        page = _page_live(user_id=user.id, token_epoch=user.token_epoch, now=clock.now(), limit=limit, after=after)
+        return list(self._session.execute(*page).scalars())
 
     def purge(self, *, ended_before: datetime) -> int:
         """Delete sessions that ended before this time, with their tokens, in batches; return how many."""
         has_ended = or_(UserSession.expires_at < ended_before, UserSession.revoked_at < ended_before)
         return delete_in_batches(self._session, UserSession, has_ended, batch_rows=SESSIONS_PER_BATCH)
 
-    def _end(self, *conditions: ColumnElement[bool], action: str) -> UserSession | None:
-        change = (
-            update(UserSession)
-            .where(*conditions, UserSession.revoked_at.is_(None))
-            .values(revoked_at=clock.now())
-            .returning(*UserSession.__table__.c)
-        )
-        statement = audited_change(change, UserSession, action, actor=None if request_context().actor_id else "user_id")
-        return self._session.execute(statement.execution_options(populate_existing=True)).scalar_one_or_none()
+    def _end(self, ended: Bound[Select[UserSession]], action: str) -> UserSession | None:
+        return self._session.execute(*with_event(ended, action)).scalar_one_or_none()
+
+
+def _actor() -> str | None:
+    """Return the column that holds the acting user, if the request has no authenticated caller."""
+    return None if request_context().actor_id else "user_id"
+
+
+@built_once
+def _prove(*, session_id: UUID, now: datetime) -> Select[UserSession]:
+    change = update(UserSession).where(UserSession.id == session_id).values(proved_at=now).returning(*UserSession.__table__.c)
+    return audited_change(change, UserSession).execution_options(populate_existing=True)
+
+
+@built_once
+def _proof(*, session_id: UUID, user_id: UUID, since: datetime) -> Select[int]:
+    return select(literal(1)).where(UserSession.id == session_id, UserSession.user_id == user_id, UserSession.proved_at > since)
+
+
+@built_once
+def _exchange(*, token_hash: str, now: datetime) -> Select[Any]:
+    successor = aliased(RefreshToken)
+    return (
+        select(RefreshToken, UserSession, User, successor.used_at, is_live_session(now))
+        .join_from(RefreshToken, UserSession, UserSession.id == RefreshToken.session_id)
+        .join(User, User.id == UserSession.user_id)
+        .outerjoin(successor, successor.token_hash == RefreshToken.successor_hash)
+        .where(RefreshToken.token_hash == token_hash)
+        .execution_options(populate_existing=True)
+    )
+
+
+@built_once
+def _record_repeat(*, token_hash: str, now: datetime) -> Select[int]:
+    recorded = (
+        update(RefreshToken)
+        .where(RefreshToken.token_hash == token_hash, RefreshToken.repeated_at.is_(None), RefreshToken.session_id == UserSession.id)
+        .values(repeated_at=now)
+        .returning(RefreshToken.session_id, UserSession.user_id)
+        .cte("recorded")
+    )
+    kind = UserSession.__tablename__
+    logged = audit_insert_for(recorded, kind=kind, key="session_id", actor="user_id")
+    return select(literal(1)).add_cte(logged.cte("logged")).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _revoke_reused(*, token_hash: str, now: datetime) -> Select[int]:
+    is_due = or_(RefreshToken.reuse_recorded_at.is_(None), RefreshToken.reuse_recorded_at <= now - REUSE_AUDIT_INTERVAL)
+    recorded = (
+        update(RefreshToken)
+        .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None), is_due)
+        .values(reuse_recorded_at=now)
+        .returning(RefreshToken.session_id)
+        .cte("recorded")
+    )
+    revoked = (
+        update(UserSession)
+        .where(UserSession.id == recorded.c.session_id)
+        .values(revoked_at=func.coalesce(UserSession.revoked_at, now))
+        .returning(UserSession.id, UserSession.user_id)
+        .cte("revoked")
+    )
+    logged = audit_insert_for(revoked, kind=UserSession.__tablename__, actor="user_id")
+    return select(literal(1)).add_cte(logged.cte("logged")).execution_options(**OWN_TRANSACTION)
+
+
+def _ended(*conditions: ColumnElement[bool], actor: str | None, now: datetime) -> Select[UserSession]:
+    change = update(UserSession).where(*conditions, UserSession.revoked_at.is_(None)).values(revoked_at=now)
+    statement = audited_change(change.returning(*UserSession.__table__.c), UserSession, actor=actor)
+    return statement.execution_options(populate_existing=True)
+
+
+@built_once
+def _end_by_token(actor: str | None, *, token_hash: str, now: datetime) -> Select[UserSession]:
+    named = select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash).scalar_subquery()
+    return _ended(UserSession.id == named, actor=actor, now=now)
+
+
+@built_once
+def _end_one(actor: str | None, *, session_id: UUID, user_id: UUID, now: datetime) -> Select[UserSession]:
+    return _ended(UserSession.id == session_id, UserSession.user_id == user_id, actor=actor, now=now)
+
+
+@built_once
+def _page_live(*, user_id: UUID, token_epoch: int, now: datetime, limit: int, after: Cursor | None) -> Select[UserSession]:
+    query = select(UserSession).where(
+        UserSession.user_id == user_id,
+        UserSession.revoked_at.is_(None),
+        UserSession.expires_at > now,
+        UserSession.token_epoch == token_epoch,
+    )
+    return newest_page(query, UserSession, limit=limit, after=after)

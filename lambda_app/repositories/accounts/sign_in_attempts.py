@@ -152,7 +152,7 @@ class SignInAttemptRepository:
 
     def reset_refused(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
         """Take an attempt back, add the event and commit; for a request that is refused for another reason."""
-        self._session.execute(audited_writes(reset_attempt(), entry=entry), keys.parameters, execution_options=OWN_TRANSACTION)
+        self._session.execute(audited_reset(), keys.parameters | entry_parameters(entry), execution_options=OWN_TRANSACTION)
 
     def reset_durably(self, keys: AttemptKeys) -> None:
         """Take an attempt back after its success and commit, even if the request is refused later."""
@@ -186,12 +186,14 @@ def reset_attempt() -> Update:
     )
 
 
-def reset_before(now: datetime) -> ColumnElement[datetime]:
-    """Return the time before which a counter must have begun to start again."""
-    return _by_kind(of_networks=literal(now - RESET_ADDRESS_AFTER, _TIME), of_others=literal(now - RESET_AFTER, _TIME))
+@cache
+def audited_reset() -> Select[int]:
+    """Return the statement of `reset_attempt` that also adds an event. Its parameters are `AttemptKeys.parameters` and ENTRY."""
+    return audited_writes(reset_attempt(), entry=ENTRY)
 
 
-def _by_kind(*, of_networks: ColumnElement[datetime], of_others: ColumnElement[datetime]) -> ColumnElement[datetime]:
+def reset_before(*, of_networks: ColumnElement[datetime], of_others: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return the time before which a counter must have begun to start again: see RESET_ADDRESS_AFTER and RESET_AFTER."""
     return case((SignInAttempt.kind.in_(_NETWORK_KINDS), of_networks), else_=of_others)
 
 
@@ -265,6 +267,6 @@ def _count(delays: CTE) -> ReturningInsert[str, int, int, datetime | None]:
     return count_attempts(
         rows.order_by(counters.c.kind),
         now=_NOW,
-        reset_before=_by_kind(of_networks=_HOUR_BEFORE, of_others=_DAY_BEFORE),
+        reset_before=reset_before(of_networks=_HOUR_BEFORE, of_others=_DAY_BEFORE),
         blocked_until=lambda failures: case((SignInAttempt.kind == AttemptKind.ACCOUNT, null()), else_=delay_after(failures - free, _NOW)),
     )

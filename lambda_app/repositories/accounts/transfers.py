@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Select, Update, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
@@ -23,9 +24,9 @@ from lambda_app.models import (
     TransferStatus,
     User,
 )
-from lambda_app.repositories.audit import audit_entry, audit_insert, audit_insert_for, audited_change
+from lambda_app.repositories.audit import add_event, audit_insert_for, audited_change, with_event
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import newest_page
+from lambda_app.repositories.statements import built_once, newest_page, set_columns, table_of
 from lambda_app.schemas.page import Cursor
 
 MOVABLE = (FileStatus.AVAILABLE, FileStatus.TRASHED)
@@ -50,47 +51,28 @@ class OwnershipTransferRepository:
     def add(self, transfer: OwnershipTransfer) -> OwnershipTransfer | None:
         """Add a transfer and audit it; None if the account has an open one. One that cannot be accepted any more is replaced."""
         now = clock.now()
-        is_invalid = or_(OwnershipTransfer.expires_at <= now, OwnershipTransfer.token_epoch != transfer.token_epoch)
-        expired = OwnershipTransfer.from_id == transfer.from_id, *_is_requested(), is_invalid
-        ended = update(OwnershipTransfer).where(*expired).values(status=TransferStatus.DECLINED, ended_at=now)
-        self._session.execute(ended.execution_options(synchronize_session=False))
-        values = {column.key: value for column in OwnershipTransfer.__table__.c if (value := getattr(transfer, column.key)) is not None}
-        is_open = OwnershipTransfer.status.in_((TransferStatus.REQUESTED.value, TransferStatus.MOVING.value))
-        added = insert(OwnershipTransfer).values(**values)
-        added = added.on_conflict_do_nothing(index_elements=["from_id"], index_where=is_open)
+        offer: dict[str, Any] = {"from_id": transfer.from_id, "token_epoch": transfer.token_epoch}
+        self._session.execute(*_end_invalid(**offer, now=now))
         details = {"from_id": transfer.from_id, "to_id": transfer.to_id}
-        statement = audited_change(added.returning(*OwnershipTransfer.__table__.c), OwnershipTransfer, "ownership.offered", details=details)
-        return self._session.execute(statement.execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(*with_event(_add(**set_columns(transfer)), "ownership.offered", details=details)).scalar_one_or_none()
 
-    def get(self, transfer_id: UUID, *conditions: ColumnElement[bool]) -> FoundTransfer | None:
-        """Return a transfer that meets the conditions, with both accounts; None if there is none."""
-        query = _with_accounts().where(OwnershipTransfer.id == transfer_id, *conditions)
-        row = self._session.execute(query.execution_options(populate_existing=True)).one_or_none()
+    def get(self, transfer_id: UUID) -> FoundTransfer | None:
+        """Return a transfer with both accounts; None if there is none."""
+        row = self._session.execute(*_get(transfer_id=transfer_id)).one_or_none()
         return None if row is None else FoundTransfer(*row)
 
     def page(self, user_id: UUID, *, limit: int, after: Cursor | None) -> list[FoundTransfer]:
         """Return up to `limit` transfers from and to the user, after the cursor, newest first."""
-        query = _with_accounts().where(or_(OwnershipTransfer.from_id == user_id, OwnershipTransfer.to_id == user_id))
-        rows = self._session.execute(
-            newest_page(query, OwnershipTransfer, limit=limit, after=after).execution_options(populate_existing=True)
-        )
-        return [FoundTransfer(*row) for row in rows]
+        return [FoundTransfer(*row) for row in self._session.execute(*_page(user_id=user_id, limit=limit, after=after))]
 
     def lock(self, transfer_id: UUID) -> OwnershipTransfer | None:
         """Lock the transfer until the transaction ends, and return it."""
-        query = select(OwnershipTransfer).where(OwnershipTransfer.id == transfer_id).with_for_update(key_share=True)
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(*_lock(transfer_id=transfer_id)).scalar_one_or_none()
 
-    def end(self, transfer_id: UUID, *conditions: ColumnElement[bool], action: str) -> bool:
-        """Decline or withdraw a transfer that waits for consent, and audit it; False if it does not wait."""
-        change = (
-            update(OwnershipTransfer)
-            .where(OwnershipTransfer.id == transfer_id, *_is_requested(), *conditions)
-            .values(status=TransferStatus.DECLINED, ended_at=clock.now())
-            .returning(*OwnershipTransfer.__table__.c)
-        )
-        statement = audited_change(change, OwnershipTransfer, action)
-        return self._session.execute(statement.execution_options(populate_existing=True)).scalar_one_or_none() is not None
+    def end(self, transfer_id: UUID, *, from_id: UUID | None = None, to_id: UUID | None = None, action: str) -> bool:
+        """Decline or withdraw a transfer that waits for consent, from and to these accounts, and audit it; False if there is none."""
+        ended = with_event(_end(transfer_id=transfer_id, from_id=from_id, to_id=to_id, now=clock.now()), action)
+        return self._session.execute(*ended).scalar_one_or_none() is not None
 
     def accept(self, transfer_id: UUID, recipient_id: UUID, *, require: Callable[[FoundTransfer], None]) -> bool:
         """Start moving and commit: links and file requests change their owner at once. False if there is no such transfer.
@@ -107,20 +89,12 @@ class OwnershipTransferRepository:
             accounts = self._lock_accounts(transfer)
             require(FoundTransfer(transfer, accounts[transfer.from_id], accounts[transfer.to_id]))
             now = clock.now()
-            links = update(Share).where(Share.owner_id == transfer.from_id, Share.revoked_at.is_(None), Share.needs_superuser.is_(False))
-            requests = update(FileRequest).where(FileRequest.owner_id == transfer.from_id, FileRequest.revoked_at.is_(None))
-            # Zips of links count against the limits of the old owner. Visitors request new ones.
-            is_of_link = Archive.share_id.in_(select(Share.id).where(Share.owner_id == transfer.from_id, Share.needs_superuser.is_(False)))
-            zips = update(Archive).where(Archive.holder_id == transfer.from_id, is_of_link, Archive.status != ArchiveStatus.DELETING)
-            zips = zips.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
-            self._session.execute(zips.execution_options(synchronize_session=False))
-            counts = {}
-            # The new owner has not asked for mail about them.
-            silent = {"links": {"notify_on_download": False}, "file_requests": {"notify_on_upload": False}}
-            for name, change in (("links", links), ("file_requests", requests)):
-                moved = change.values(owner_id=transfer.to_id, updated_at=now, **silent[name])
-                moved = moved.execution_options(synchronize_session=False)
-                counts[name] = self._session.execute(moved).rowcount  # type: ignore[attr-defined]  # the result of an UPDATE has it
+            self._session.execute(*_end_link_archives(from_id=transfer.from_id, now=now))
+            parties = {"from_id": transfer.from_id, "to_id": transfer.to_id}
+            counts = {
+                "links": getattr(self._session.execute(*_move_links(**parties, now=now)), "rowcount", 0),
+                "file_requests": getattr(self._session.execute(*_move_requests(**parties, now=now)), "rowcount", 0),
+            }
             self._set(transfer, {"status": TransferStatus.MOVING, "accepted_at": now})
             self._audit(transfer, "ownership.accepted", counts)
             return True
@@ -163,10 +137,7 @@ class OwnershipTransferRepository:
 
     def list_moving(self, *, after: UUID | None, limit: int) -> Sequence[UUID]:
         """Return the transfers whose files are being moved, in the order of their ids, after `after`."""
-        query = select(OwnershipTransfer.id).where(OwnershipTransfer.status == TransferStatus.MOVING.value)
-        if after is not None:
-            query = query.where(OwnershipTransfer.id > after)
-        return list(self._session.execute(query.order_by(OwnershipTransfer.id).limit(limit)).scalars())
+        return list(self._session.execute(*_moving(after=after, limit=limit)).scalars())
 
     def purge(self, *, ended_before: datetime) -> int:
         """Delete transfers that ended, or expired without consent, before this time, in batches; return how many."""
@@ -174,50 +145,35 @@ class OwnershipTransferRepository:
         return delete_in_batches(self._session, OwnershipTransfer, has_ended)
 
     def _pick_files(self, transfer: OwnershipTransfer) -> list[UUID]:
-        query = select(File.id).where(*_is_movable(transfer)).order_by(File.created_at.desc(), File.id.desc()).limit(BATCH_FILES)
-        return list(self._session.execute(query).scalars())
+        return list(self._session.execute(*_pick(from_id=transfer.from_id, accepted_at=transfer.accepted_at, limit=BATCH_FILES)).scalars())
 
     def _lock_files(self, transfer: OwnershipTransfer, ids: Sequence[UUID]) -> list[Any]:
-        query = (
-            select(File.id, File.size_bytes)
-            .where(File.id.in_(ids), *_is_movable(transfer))
-            .order_by(File.id)
-            .with_for_update(key_share=True)
-        )
         # Locked files that a concurrent request has ended are left out. Another batch finds the next ones.
-        return list(self._session.execute(query)) if ids else []
+        locked = _lock_files(ids=list(ids), from_id=transfer.from_id, accepted_at=transfer.accepted_at)
+        return list(self._session.execute(*locked)) if ids else []
 
     def _lock_accounts(self, transfer: OwnershipTransfer) -> dict[UUID, User]:
-        query = select(User).where(User.id.in_((transfer.from_id, transfer.to_id))).order_by(User.id).with_for_update(key_share=True)
-        return {user.id: user for user in self._session.execute(query.execution_options(populate_existing=True)).scalars()}
+        users = self._session.execute(*_lock_accounts(ids=[transfer.from_id, transfer.to_id])).scalars()
+        return {user.id: user for user in users}
 
-    def _move(self, transfer: OwnershipTransfer, ids: Sequence[UUID], *, size_bytes: int) -> None:
-        now, count = clock.now(), len(ids)
-        quiet = {"synchronize_session": False}
-        change = update(File).where(File.id.in_(ids)).values(owner_id=transfer.to_id, revision=File.revision + 1, updated_at=now)
-        moved = change.returning(File.id).cte("moved")
+    def _move(self, transfer: OwnershipTransfer, ids: list[UUID], *, size_bytes: int) -> None:
+        count = len(ids)
+        moved = _move_files(ids=ids, to_id=transfer.to_id, now=clock.now())
         details = {"from_id": transfer.from_id, "to_id": transfer.to_id, "transfer_id": transfer.id}
-        logged = audit_insert_for(moved, "file.transferred", kind="file", details=details)
-        self._session.execute(select(func.count()).select_from(moved).add_cte(logged.cte("logged")))
+        self._session.execute(*with_event(moved, "file.transferred", details=details))
         # The new owner needs no grant.
-        own = FileGrant.file_id.in_(ids), FileGrant.user_id == transfer.to_id
-        self._session.execute(delete(FileGrant).where(*own).execution_options(**quiet))
-        grants = update(FileGrant).where(FileGrant.file_id.in_(ids)).values(owner_id=transfer.to_id)
-        self._session.execute(grants.execution_options(**quiet))
+        self._session.execute(*_delete_grants(ids=ids, user_id=transfer.to_id))
+        self._session.execute(*_move_grants(ids=ids, to_id=transfer.to_id))
         for user_id, sign in ((transfer.from_id, -1), (transfer.to_id, 1)):
-            charge = update(User).where(User.id == user_id)
-            charge = charge.values(bytes_used=User.bytes_used + sign * size_bytes, files_count=User.files_count + sign * count)
-            self._session.execute(charge.execution_options(**quiet))
+            self._session.execute(*_charge(user_id=user_id, size_bytes=sign * size_bytes, files=sign * count))
         self._set(transfer, {"moved_files": transfer.moved_files + count, "moved_bytes": transfer.moved_bytes + size_bytes})
 
     def _set(self, transfer: OwnershipTransfer, values: Mapping[str, Any]) -> None:
-        change = update(OwnershipTransfer).where(OwnershipTransfer.id == transfer.id).values(**values).returning(OwnershipTransfer)
-        self._session.execute(change.execution_options(populate_existing=True)).scalar_one()
+        self._session.execute(*_set(transfer_id=transfer.id, **values)).scalar_one()
 
     def _audit(self, transfer: OwnershipTransfer, action: str, details: Mapping[str, Any]) -> None:
         parties = {"from_id": transfer.from_id, "to_id": transfer.to_id}
-        entry = audit_entry(action, subject=f"ownership_transfer:{transfer.id}", details={**parties, **details})
-        self._session.execute(audit_insert(entry))
+        add_event(self._session, action, subject=f"ownership_transfer:{transfer.id}", details={**parties, **details})
 
 
 def _with_accounts() -> Any:
@@ -226,9 +182,131 @@ def _with_accounts() -> Any:
     return query.join(recipient, recipient.id == OwnershipTransfer.to_id)
 
 
-def _is_movable(transfer: OwnershipTransfer) -> tuple[ColumnElement[bool], ...]:
-    return File.owner_id == transfer.from_id, File.status.in_(MOVABLE), File.created_at <= transfer.accepted_at
+def _is_movable(from_id: UUID, accepted_at: datetime | None) -> tuple[ColumnElement[bool], ...]:
+    return File.owner_id == from_id, File.status.in_(MOVABLE), File.created_at <= accepted_at
 
 
 def _is_requested() -> tuple[ColumnElement[bool], ...]:
     return (OwnershipTransfer.status == TransferStatus.REQUESTED.value,)
+
+
+@built_once
+def _end_invalid(*, from_id: UUID, token_epoch: int, now: datetime) -> Update:
+    is_invalid = or_(OwnershipTransfer.expires_at <= now, OwnershipTransfer.token_epoch != token_epoch)
+    statement = update(table_of(OwnershipTransfer)).where(OwnershipTransfer.from_id == from_id, *_is_requested(), is_invalid)
+    return statement.values(status=TransferStatus.DECLINED, ended_at=now)
+
+
+@built_once
+def _add(**columns: Any) -> Select[OwnershipTransfer]:
+    is_open = OwnershipTransfer.status.in_((TransferStatus.REQUESTED.value, TransferStatus.MOVING.value))
+    added = insert(OwnershipTransfer).values(**columns).on_conflict_do_nothing(index_elements=["from_id"], index_where=is_open)
+    statement = audited_change(added.returning(*OwnershipTransfer.__table__.c), OwnershipTransfer)
+    return statement.execution_options(populate_existing=True)
+
+
+@built_once
+def _get(*, transfer_id: UUID) -> Select[Any]:
+    query: Select[Any] = _with_accounts().where(OwnershipTransfer.id == transfer_id)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _page(*, user_id: UUID, limit: int, after: Cursor | None) -> Select[Any]:
+    query = _with_accounts().where(or_(OwnershipTransfer.from_id == user_id, OwnershipTransfer.to_id == user_id))
+    return newest_page(query, OwnershipTransfer, limit=limit, after=after).execution_options(populate_existing=True)
+
+
+@built_once
+def _lock(*, transfer_id: UUID) -> Select[OwnershipTransfer]:
+    query = select(OwnershipTransfer).where(OwnershipTransfer.id == transfer_id).with_for_update(key_share=True)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _end(*, transfer_id: UUID, from_id: UUID | None, to_id: UUID | None, now: datetime) -> Select[OwnershipTransfer]:
+    change = update(OwnershipTransfer).where(OwnershipTransfer.id == transfer_id, *_is_requested())
+    if from_id is not None:
+        change = change.where(OwnershipTransfer.from_id == from_id)
+    if to_id is not None:
+        change = change.where(OwnershipTransfer.to_id == to_id)
+    change = change.values(status=TransferStatus.DECLINED, ended_at=now)
+    statement = audited_change(change.returning(*OwnershipTransfer.__table__.c), OwnershipTransfer)
+    return statement.execution_options(populate_existing=True)
+
+
+@built_once
+def _end_link_archives(*, from_id: UUID, now: datetime) -> Update:
+    # Zips of links count against the limits of the old owner. Visitors request new ones.
+    is_of_link = Archive.share_id.in_(select(Share.id).where(Share.owner_id == from_id, Share.needs_superuser.is_(False)))
+    zips = update(table_of(Archive)).where(Archive.holder_id == from_id, is_of_link, Archive.status != ArchiveStatus.DELETING)
+    return zips.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
+
+
+@built_once
+def _move_links(*, from_id: UUID, to_id: UUID, now: datetime) -> Update:
+    links = update(table_of(Share)).where(Share.owner_id == from_id, Share.revoked_at.is_(None), Share.needs_superuser.is_(False))
+    # The new owner has not asked for mail about them.
+    return links.values(owner_id=to_id, updated_at=now, notify_on_download=False)
+
+
+@built_once
+def _move_requests(*, from_id: UUID, to_id: UUID, now: datetime) -> Update:
+    requests = update(table_of(FileRequest)).where(FileRequest.owner_id == from_id, FileRequest.revoked_at.is_(None))
+    return requests.values(owner_id=to_id, updated_at=now, notify_on_upload=False)
+
+
+@built_once
+def _moving(*, after: UUID | None, limit: int) -> Select[UUID]:
+    query = select(OwnershipTransfer.id).where(OwnershipTransfer.status == TransferStatus.MOVING.value)
+    if after is not None:
+        query = query.where(OwnershipTransfer.id > after)
+    return query.order_by(OwnershipTransfer.id).limit(limit)
+
+
+@built_once
+def _pick(*, from_id: UUID, accepted_at: datetime | None, limit: int) -> Select[UUID]:
+    query = select(File.id).where(*_is_movable(from_id, accepted_at))
+    return query.order_by(File.created_at.desc(), File.id.desc()).limit(limit)
+
+
+@built_once
+def _lock_files(*, ids: list[UUID], from_id: UUID, accepted_at: datetime | None) -> Select[UUID, int]:
+    query = select(File.id, File.size_bytes).where(File.id.in_(ids), *_is_movable(from_id, accepted_at))
+    return query.order_by(File.id).with_for_update(key_share=True)
+
+
+@built_once
+def _lock_accounts(*, ids: list[UUID]) -> Select[User]:
+    query = select(User).where(User.id.in_(ids)).order_by(User.id).with_for_update(key_share=True)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _move_files(*, ids: list[UUID], to_id: UUID, now: datetime) -> Select[int]:
+    change = update(File).where(File.id.in_(ids)).values(owner_id=to_id, revision=File.revision + 1, updated_at=now)
+    moved = change.returning(File.id).cte("moved")
+    logged = audit_insert_for(moved, kind="file")
+    return select(func.count()).select_from(moved).add_cte(logged.cte("logged"))
+
+
+@built_once
+def _delete_grants(*, ids: list[UUID], user_id: UUID) -> Delete:
+    return delete(table_of(FileGrant)).where(FileGrant.file_id.in_(ids), FileGrant.user_id == user_id)
+
+
+@built_once
+def _move_grants(*, ids: list[UUID], to_id: UUID) -> Update:
+    return update(table_of(FileGrant)).where(FileGrant.file_id.in_(ids)).values(owner_id=to_id)
+
+
+@built_once
+def _charge(*, user_id: UUID, size_bytes: int, files: int) -> Update:
+    change = update(table_of(User)).where(User.id == user_id)
+    return change.values(bytes_used=User.bytes_used + size_bytes, files_count=User.files_count + files)
+
+
+@built_once
+def _set(*, transfer_id: UUID, **values: Any) -> ReturningUpdate[OwnershipTransfer]:
+    change = update(OwnershipTransfer).where(OwnershipTransfer.id == transfer_id).values(**values).returning(OwnershipTransfer)
+    return change.execution_options(populate_existing=True, synchronize_session=False)

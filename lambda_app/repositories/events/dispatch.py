@@ -11,7 +11,9 @@ from sqlalchemy import (
     CTE,
     DateTime,
     Integer,
+    Select,
     String,
+    Update,
     Uuid,
     and_,
     any_,
@@ -20,7 +22,6 @@ from sqlalchemy import (
     func,
     insert,
     join,
-    literal,
     or_,
     select,
     tuple_,
@@ -50,7 +51,7 @@ from lambda_app.models import (
     WebhookDelivery,
 )
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import json_parameter
+from lambda_app.repositories.statements import as_column, built_once, json_rows, json_text, table_of
 
 
 class SealedEvent(NamedTuple):
@@ -103,29 +104,20 @@ class EventDispatchRepository:
     def dispatching(self) -> Iterator[LogPosition | None]:
         """Open the dispatcher's transaction, and commit it at the end. Yields the cursor; None if another dispatcher is at work."""
         with own_transaction(self._session):
-            query = select(EventCursor.era, EventCursor.xid, EventCursor.seq).where(EventCursor.id == 1)
-            row = self._session.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            row = self._session.execute(*_lock_cursor()).one_or_none()
             yield None if row is None else LogPosition(*row)
 
     def list_sealed(self, after: LogPosition, *, limit: int) -> list[SealedEvent]:
         """Return up to `limit` sealed events of the era behind the position, in the order of the log."""
-        cutoff = select(func.max(AuditCheckpoint.cutoff)).where(AuditCheckpoint.era == after.era).scalar_subquery()
-        place = tuple_(literal(after.xid, AuditEvent.xid.type), literal(after.seq, AuditEvent.seq.type))
-        query = (
-            select(*(AuditEvent.__table__.c[name] for name in SealedEvent._fields))
-            .where(AuditEvent.era == after.era, AuditEvent.xid < cutoff, tuple_(AuditEvent.xid, AuditEvent.seq) > place)
-            .order_by(AuditEvent.xid, AuditEvent.seq)
-            .limit(limit)
-        )
-        return [SealedEvent(*row) for row in self._session.execute(query)]
+        return [SealedEvent(*row) for row in self._session.execute(*_sealed(**after._asdict(), limit=limit))]
 
     def next_era(self, era: int) -> int | None:
         """Return the era that follows; None if this one still gets events."""
-        return self._session.execute(select(func.min(AuditEra.era)).where(AuditEra.era > era)).scalar_one_or_none()
+        return self._session.execute(*_next_era(era=era)).scalar_one_or_none()
 
     def move_cursor(self, to: LogPosition) -> None:
         """Set the cursor."""
-        self._session.execute(update(EventCursor).where(EventCursor.id == 1).values(to._asdict()))
+        self._session.execute(*_move_cursor(**to._asdict()))
 
     def find_objects(self, subjects: Collection[str]) -> dict[str, NamedObject]:
         """Return the rows of these subjects, as `file:<id>`. Deleted rows and unknown kinds are missing."""
@@ -136,8 +128,7 @@ class EventDispatchRepository:
         found: dict[str, NamedObject] = {}
         for name, wanted in ids.items():
             kind = _KINDS[name]
-            query = select(kind.id, kind.owner_id, *kind.columns).where(kind.id.in_(wanted))
-            for object_id, owner_id, *values in self._session.execute(query):
+            for object_id, owner_id, *values in self._session.execute(*_objects(name, ids=wanted)):
                 shown = dict(zip((column.key for column in kind.columns), values, strict=True))
                 data = shown if kind.name is None else {kind.name: str(object_id), **shown}
                 found[f"{name}:{object_id}"] = NamedObject(owner_id, data)
@@ -147,35 +138,72 @@ class EventDispatchRepository:
         """Insert the events of users that exist, in this order, with a delivery for each webhook that wants them; return how many."""
         if not events:
             return 0
-        given = json_parameter([{"position": position, **asdict(event)} for position, event in enumerate(events)])
-        table = PublishedEvent.__table__.c
-        rows = func.jsonb_to_recordset(given).table_valued(
-            column("position", Integer),
-            column("owner_id", Uuid),
-            column("type", String),
-            column("at", DateTime(timezone=True)),
-            column("subject", String),
-            column("data", JSONB),
-        )
-        rows = rows.render_derived(name="rows", with_types=True)
-        names = ["owner_id", "type", "at", "subject", "data"]
-        # The lock keeps the user from being deleted before the commit.
-        owners = select(User.id).where(User.id.in_({event.owner_id for event in events})).order_by(User.id)
-        locked = owners.with_for_update(read=True, key_share=True).cte("locked")
-        ordered = select(*(rows.c[name] for name in names)).join(locked, locked.c.id == rows.c.owner_id).order_by(rows.c.position)
-        added = insert(PublishedEvent).from_select(names, ordered).returning(table.id, table.owner_id, table.type).cte("added")
-        return int(self._session.execute(select(func.count()).select_from(added).add_cte(*_deliveries_of(added))).scalar_one())
+        given = json_text({"position": position, **asdict(event)} for position, event in enumerate(events))
+        owner_ids = list({event.owner_id for event in events})
+        return int(self._session.execute(*_add(events=given, owner_ids=owner_ids, now=clock.now())).scalar_one())
 
     def purge(self, *, before: datetime) -> int:
         """Delete events from before this time, in batches; return how many."""
         return delete_in_batches(self._session, PublishedEvent, PublishedEvent.at < before)
 
 
-def _deliveries_of(added: CTE) -> tuple[CTE, CTE]:
+@built_once
+def _lock_cursor() -> Select[int, int, int]:
+    query = select(EventCursor.era, EventCursor.xid, EventCursor.seq).where(EventCursor.id == 1)
+    return query.with_for_update(skip_locked=True)
+
+
+@built_once
+def _sealed(*, era: int, xid: int, seq: int, limit: int) -> Select[Any]:
+    cutoff = select(func.max(AuditCheckpoint.cutoff)).where(AuditCheckpoint.era == era).scalar_subquery()
+    place = tuple_(as_column(xid, AuditEvent.xid.type), as_column(seq, AuditEvent.seq.type))
+    query = select(*(AuditEvent.__table__.c[name] for name in SealedEvent._fields))
+    query = query.where(AuditEvent.era == era, AuditEvent.xid < cutoff, tuple_(AuditEvent.xid, AuditEvent.seq) > place)
+    return query.order_by(AuditEvent.xid, AuditEvent.seq).limit(limit)
+
+
+@built_once
+def _next_era(*, era: int) -> Select[int]:
+    return select(func.min(AuditEra.era)).where(AuditEra.era > era)
+
+
+@built_once
+def _move_cursor(**to: int) -> Update:
+    return update(table_of(EventCursor)).where(EventCursor.id == 1).values(to)
+
+
+@built_once
+def _objects(name: str, *, ids: list[UUID]) -> Select[Any]:
+    kind = _KINDS[name]
+    return select(kind.id, kind.owner_id, *kind.columns).where(kind.id.in_(ids))
+
+
+@built_once
+def _add(*, events: str, owner_ids: list[UUID], now: datetime) -> Select[int]:
+    table = PublishedEvent.__table__.c
+    rows = json_rows(
+        "rows",
+        events,
+        column("position", Integer),
+        column("owner_id", Uuid),
+        column("type", String),
+        column("at", DateTime(timezone=True)),
+        column("subject", String),
+        column("data", JSONB),
+    )
+    names = ["owner_id", "type", "at", "subject", "data"]
+    # The lock keeps the user from being deleted before the commit.
+    owners = select(User.id).where(User.id.in_(owner_ids)).order_by(User.id)
+    locked = owners.with_for_update(read=True, key_share=True).cte("locked")
+    ordered = select(*(rows.c[name] for name in names)).join(locked, locked.c.id == rows.c.owner_id).order_by(rows.c.position)
+    added = insert(PublishedEvent).from_select(names, ordered).returning(table.id, table.owner_id, table.type).cte("added")
+    return select(func.count()).select_from(added).add_cte(*_deliveries_of(added, now))
+
+
+def _deliveries_of(added: CTE, now: datetime) -> tuple[CTE, CTE]:
     """Return the parts that queue the new events for the webhooks of their users, and for those for all users."""
-    now = clock.now()
     wants = and_(Webhook.is_enabled, or_(Webhook.event_types.is_(None), added.c.type == any_(Webhook.event_types)))
-    columns = (Webhook.id.label("webhook_id"), added.c.id.label("event_id"), literal(now, WebhookDelivery.next_attempt_at.type))
+    columns = (Webhook.id.label("webhook_id"), added.c.id.label("event_id"), as_column(now, WebhookDelivery.next_attempt_at.type))
     own = select(*columns).select_from(Webhook).join(added, Webhook.owner_id == added.c.owner_id).where(wants, ~Webhook.for_all_users)
     is_superuser = and_(User.id == Webhook.owner_id, User.is_active, User.is_superuser)
     receivers = join(join(added, Webhook, Webhook.for_all_users), User, is_superuser)

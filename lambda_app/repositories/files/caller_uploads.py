@@ -106,7 +106,7 @@ def _reservation(kind: CredentialKind, *, is_public: bool, with_key: bool) -> Se
         changed = select(added.c.id, caller.c.id.label("caller_id"), caller.c.key_id).select_from(added.join(caller, true())).cte("changed")
         action, credential = "file.visibility_changed", credential_name(kind, changed)
         entry = compiled_audit_entry(action, actor_id=changed.c.caller_id, credential=credential, details=_PUBLIC_DETAILS)
-        parts += [changed, audit_insert_for(changed, action, kind="file", entry=entry).cte("logged")]
+        parts += [changed, audit_insert_for(changed, kind="file", entry=entry).cte("logged")]
     return select(*columns).select_from(caller).add_cte(*parts)
 
 

@@ -27,6 +27,19 @@ class Viewer(Protocol):
         """Whether the user manages the files of all users: a bool, or a column of bools."""
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerOf:
+    """A user as the parameter of a statement that is built once."""
+
+    id: Any
+    is_superuser: bool
+
+
+def viewer_of(user_id: Any, is_superuser: bool) -> ViewerOf | None:
+    """Return the viewer; None for an anonymous caller, who has no user id."""
+    return None if user_id is None else ViewerOf(user_id, is_superuser)
+
+
 _Sharer = aliased(User, name="sharer")
 _Viewer = aliased(User, name="viewer")
 
@@ -103,7 +116,7 @@ def shareable_by(user: Viewer) -> ColumnElement[bool]:
     return and_(manageable_by(user), File.status == FileStatus.AVAILABLE)
 
 
-def links_manageable_by(user: User) -> ColumnElement[bool]:
+def links_manageable_by(user: Viewer) -> ColumnElement[bool]:
     """The links that `user` may see, change and revoke: all for a superuser, else the user's own that do not need that role."""
     return true() if user.is_superuser else and_(Share.owner_id == user.id, Share.needs_superuser.is_(False))
 

@@ -35,9 +35,9 @@ from lambda_app.core.errors import NotFoundError, PermissionDeniedError, Precond
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.accounts.profiles import name_for_visitors
-from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, entry_parameters
-from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
-from lambda_app.repositories.statements import as_column
+from lambda_app.repositories.audit import audit_entry, audit_insert_for, entry_parameters
+from lambda_app.repositories.files.file_access import Viewer, ViewerOf, changeable_by, listed_for, manageable_by, public, shared_files
+from lambda_app.repositories.statements import as_column, built_once
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField, Shared
 from lambda_app.schemas.page import Cursor
 
@@ -102,8 +102,8 @@ class FileRepository:
 
     def list_states(self, file_ids: Sequence[UUID], user: User) -> list[FileState]:
         """Return the state of each of these files that exists, to tell the user why a request for them was refused."""
-        query = select(File.id, File.status, manageable_by(user)).where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
-        return [FileState(*row) for row in self._session.execute(query)]
+        states = _states(user.is_superuser, file_ids=list(file_ids), user_id=user.id)
+        return [FileState(*row) for row in self._session.execute(*states)]
 
     def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
         """Return the file if `user` may change these fields. Raises NoSuchFileError, FileForbiddenError."""
@@ -111,7 +111,7 @@ class FileRepository:
 
     def require_public(self, file_id: UUID) -> File:
         """Return an available public file. Raises NoSuchFileError for every other file."""
-        file = self._session.execute(select(File).where(File.id == file_id, public())).scalar_one_or_none()
+        file: File | None = self._session.execute(*_public(file_id=file_id)).scalar_one_or_none()
         if file is None:
             raise NoSuchFileError
         return file
@@ -187,6 +187,17 @@ def _get() -> Select[File]:
     return select(File).where(File.id == bindparam("file_id"))
 
 
+@built_once
+def _states(is_superuser: bool, *, file_ids: list[UUID], user_id: UUID) -> Select[UUID, str, bool]:
+    is_manageable = manageable_by(ViewerOf(user_id, is_superuser))
+    return select(File.id, File.status, is_manageable).where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
+
+
+@built_once
+def _public(*, file_id: UUID) -> Select[File]:
+    return select(File).where(File.id == file_id, public())
+
+
 @cache
 def _get_many() -> Select[File]:
     return select(File).where(File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))))
@@ -216,7 +227,7 @@ def _update(fields: frozenset[str], *, is_superuser: bool, has_revisions: bool) 
     if "is_public" not in fields:
         return change.returning(File)
     changed = change.returning(*File.__table__.columns).cte("changed")
-    logged = audit_insert_for(changed, "file.visibility_changed", kind=File.__tablename__, entry=ENTRY)
+    logged = audit_insert_for(changed, kind=File.__tablename__)
     return select(aliased(File, changed)).add_cte(logged.cte("logged"))
 
 

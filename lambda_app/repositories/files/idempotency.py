@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Update, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Select, Update, and_, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert
 
 from lambda_app.models import IdempotencyKey
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, built_once, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,22 +30,17 @@ class IdempotencyRepository:
         A key that is older than `expired_before` is free. So is an abandoned one: its request had the same body (one of
         `fingerprints`), created nothing, and its lock expired before `key.created_at`.
         """
-        values = {column.key: getattr(key, column.key) for column in IdempotencyKey.__table__.columns}
-        is_free = is_free_key(now=key.created_at, expired_before=expired_before, is_same=IdempotencyKey.fingerprint.in_(fingerprints))
-        statement = take_over(insert(IdempotencyKey).values(values), is_free).returning(IdempotencyKey.resource_id)
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+        columns = {column.key: getattr(key, column.key) for column in IdempotencyKey.__table__.columns}
+        claimed = _claim(fingerprints=list(fingerprints), expired_before=expired_before, **columns)
+        return self._session.execute(*claimed).scalar_one_or_none() is not None
 
     def get(self, *, user_id: UUID, route: str, key: str) -> IdempotencyKey | None:
         """Return the key; None if it is free."""
-        query = select(IdempotencyKey).where(IdempotencyKey.user_id == user_id, IdempotencyKey.route == route, IdempotencyKey.key == key)
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(*_get(user_id=user_id, route=route, key=key)).scalar_one_or_none()
 
     def release(self, *, user_id: UUID, resource_id: UUID) -> None:
         """Free the key of a request that failed before it created its resource, and commit."""
-        statement = delete(IdempotencyKey).where(
-            IdempotencyKey.user_id == user_id, IdempotencyKey.resource_id == resource_id, IdempotencyKey.is_done.is_(False)
-        )
-        self._session.execute(statement.execution_options(**OWN_TRANSACTION))
+        self._session.execute(*_release(user_id=user_id, resource_id=resource_id))
 
     def release_after_reconnect(self, *, user_id: UUID, resource_id: UUID) -> None:
         """Free the key on a new connection after the old one was lost. If that fails too, the key stays locked until its lock expires."""
@@ -56,12 +52,42 @@ class IdempotencyRepository:
 
     def count_expired(self, before: datetime) -> int:
         """Return the number of keys that are older than `before`."""
-        return len(self._session.execute(select(IdempotencyKey.key).where(IdempotencyKey.created_at < before)).all())
+        return len(self._session.execute(*_expired(before=before)).all())
 
     def delete_expired(self, before: datetime) -> int:
         """Delete the keys that are older than `before`, and commit; return how many."""
-        statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < before).returning(IdempotencyKey.key)
-        return len(self._session.execute(statement.execution_options(**OWN_TRANSACTION)).all())
+        return len(self._session.execute(*_delete_expired(before=before)).all())
+
+
+@built_once
+def _claim(*, created_at: datetime, fingerprints: list[str], expired_before: datetime, **columns: Any) -> ReturningInsert[UUID]:
+    is_same = IdempotencyKey.fingerprint.in_(fingerprints)
+    is_free = is_free_key(now=created_at, expired_before=expired_before, is_same=is_same)
+    new = insert(table_of(IdempotencyKey)).values(created_at=created_at, **columns)
+    return take_over(new, is_free).returning(IdempotencyKey.resource_id).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _get(*, user_id: UUID, route: str, key: str) -> Select[IdempotencyKey]:
+    query = select(IdempotencyKey).where(IdempotencyKey.user_id == user_id, IdempotencyKey.route == route, IdempotencyKey.key == key)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _release(*, user_id: UUID, resource_id: UUID) -> Delete:
+    is_unused = (IdempotencyKey.resource_id == resource_id, IdempotencyKey.is_done.is_(False))
+    return delete(IdempotencyKey).where(IdempotencyKey.user_id == user_id, *is_unused).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _expired(*, before: datetime) -> Select[str]:
+    return select(IdempotencyKey.key).where(IdempotencyKey.created_at < before)
+
+
+@built_once
+def _delete_expired(*, before: datetime) -> ReturningDelete[str]:
+    statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < before).returning(IdempotencyKey.key)
+    return statement.execution_options(**OWN_TRANSACTION)
 
 
 def is_free_key(*, now: Any, expired_before: Any, is_same: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -76,7 +102,7 @@ def take_over(new: Insert, is_free: ColumnElement[bool]) -> Insert:
     return new.on_conflict_do_update(constraint="pk_idempotency_key", set_=replaced, where=is_free)
 
 
-def lock_key(*, user_id: UUID, resource_id: UUID) -> Select[UUID]:
+def lock_key(*, user_id: Any, resource_id: Any) -> Select[UUID]:
     """Return the query that locks the unfinished key holding this resource id; no row if another request has taken the key over."""
     conditions = (
         IdempotencyKey.user_id == user_id,

@@ -8,7 +8,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Double, Insert, and_, case, cast, exists, func, literal, null, select, update
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Double,
+    Insert,
+    Select,
+    Update,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,7 +35,7 @@ from lambda_app.models.files.files import SLOWEST_UPLOAD_BYTES_PER_SECOND
 from lambda_app.models.files.tombstones import LATE_UPLOAD_MARGIN
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.files.deletions import with_deletion
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, built_once
 
 
 class TombstoneRepository:
@@ -30,63 +47,96 @@ class TombstoneRepository:
 
     def has(self, file_id: UUID) -> bool:
         """Whether the file has a tombstone."""
-        return self._session.execute(select(exists().where(Tombstone.file_id == file_id))).scalar_one()
+        return bool(self._session.execute(*_has(file_id=file_id)).scalar_one())
 
     def count_late_object(self, file_id: UUID) -> None:
         """Count the object that arrived for a tombstone, and is deleted next, in the owner's deletion allowance, and commit."""
-        deletion = with_deletion(Tombstone.size_bytes.expression, clock.now(), allowance_bytes=self._deletion_allowance_bytes)
-        statement = update(User).where(Tombstone.file_id == file_id, User.id == Tombstone.owner_id).values(deletion)
-        self._session.execute(statement.execution_options(**OWN_TRANSACTION))
+        self._session.execute(*_count_late(self._deletion_allowance_bytes, file_id=file_id, now=clock.now()))
 
     def list_existing(self, file_ids: Sequence[UUID]) -> set[UUID]:
         """Return those of the ids that have a tombstone."""
-        return set(self._session.execute(select(Tombstone.file_id).where(Tombstone.file_id.in_(file_ids))).scalars())
+        return set(self._session.execute(*_existing(file_ids=list(file_ids))).scalars())
 
     def list_owners_with_ended_charges(self, now: datetime, *, after: UUID | None, limit: int) -> list[UUID]:
         """Return up to `limit` owners of tombstones whose URL has expired, in order of their ids, after `after`."""
-        query = select(Tombstone.owner_id).distinct().where(Tombstone.charged_until <= now)
-        if after is not None:
-            query = query.where(Tombstone.owner_id > after)
-        return list(self._session.execute(query.order_by(Tombstone.owner_id).limit(limit)).scalars())
+        return list(self._session.execute(*_owners(now=now, after=after, limit=limit)).scalars())
 
     def count_ended_charges(self, owner_id: UUID, now: datetime) -> int:
         """Return how many tombstones of the owner are charged although their URL has expired."""
-        ended = (Tombstone.owner_id == owner_id, Tombstone.charged_until <= now)
-        return self._session.execute(select(func.count()).select_from(Tombstone).where(*ended)).scalar_one()
+        return int(self._session.execute(*_count_ended(owner_id=owner_id, now=now)).scalar_one())
 
     def release_ended_charges(self, owner_id: UUID, now: datetime) -> int:
         """Release the charges of the owner's tombstones whose URL has expired, commit, and return how many there were.
 
         The tombstones stay, so that an upload that began before the URL expired is still deleted.
         """
-        ended = (
-            select(Tombstone.file_id)
-            .where(Tombstone.owner_id == owner_id, Tombstone.charged_until <= now)
-            .order_by(Tombstone.file_id)
-            .with_for_update(skip_locked=True)
-            .cte("ended")
-        )
-        released = (
-            update(Tombstone)
-            .where(Tombstone.file_id == ended.c.file_id)
-            .values(charged_until=null())
-            .returning(Tombstone.owner_id, Tombstone.size_bytes)
-            .cte("released")
-        )
-        total = cast(func.sum(released.c.size_bytes), BigInteger).label("bytes")
-        sums = select(released.c.owner_id, total, func.count().label("files")).group_by(released.c.owner_id).cte("sums")
-        less = {"bytes_used": User.bytes_used - sums.c.bytes, "files_count": User.files_count - sums.c.files}
-        uncharged = update(User).where(User.id == sums.c.owner_id).values(less).returning(User.id).cte("uncharged")
-        statement = select(sums.c.files).add_cte(uncharged)
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() or 0
+        return self._session.execute(*_release_ended(owner_id=owner_id, now=now)).scalar_one_or_none() or 0
 
     def count_expired(self, before: datetime) -> int:
         """Return the number of tombstones that expired before this time."""
-        return self._session.execute(select(func.count()).select_from(Tombstone).where(Tombstone.expires_at < before)).scalar_one()
+        return int(self._session.execute(*_count_expired(before=before)).scalar_one())
 
     def delete_expired(self, before: datetime) -> int:
         """Delete the tombstones that expired before this time and are not charged; return their number."""
         return delete_in_batches(self._session, Tombstone, Tombstone.expires_at < before, Tombstone.charged_until.is_(None))
+
+
+@built_once
+def _has(*, file_id: UUID) -> Select[bool]:
+    return select(exists().where(Tombstone.file_id == file_id))
+
+
+@built_once
+def _count_late(allowance_bytes: int, *, file_id: UUID, now: datetime) -> Update:
+    deletion = with_deletion(Tombstone.size_bytes.expression, now, allowance_bytes=allowance_bytes)
+    statement = update(User).where(Tombstone.file_id == file_id, User.id == Tombstone.owner_id).values(deletion)
+    return statement.execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _existing(*, file_ids: list[UUID]) -> Select[UUID]:
+    return select(Tombstone.file_id).where(Tombstone.file_id.in_(file_ids))
+
+
+@built_once
+def _owners(*, now: datetime, after: UUID | None, limit: int) -> Select[UUID]:
+    query = select(Tombstone.owner_id).distinct().where(Tombstone.charged_until <= now)
+    if after is not None:
+        query = query.where(Tombstone.owner_id > after)
+    return query.order_by(Tombstone.owner_id).limit(limit)
+
+
+@built_once
+def _count_ended(*, owner_id: UUID, now: datetime) -> Select[int]:
+    return select(func.count()).select_from(Tombstone).where(Tombstone.owner_id == owner_id, Tombstone.charged_until <= now)
+
+
+@built_once
+def _release_ended(*, owner_id: UUID, now: datetime) -> Select[int]:
+    ended = (
+        select(Tombstone.file_id)
+        .where(Tombstone.owner_id == owner_id, Tombstone.charged_until <= now)
+        .order_by(Tombstone.file_id)
+        .with_for_update(skip_locked=True)
+        .cte("ended")
+    )
+    released = (
+        update(Tombstone)
+        .where(Tombstone.file_id == ended.c.file_id)
+        .values(charged_until=null())
+        .returning(Tombstone.owner_id, Tombstone.size_bytes)
+        .cte("released")
+    )
+    total = cast(func.sum(released.c.size_bytes), BigInteger).label("bytes")
+    sums = select(released.c.owner_id, total, func.count().label("files")).group_by(released.c.owner_id).cte("sums")
+    less = {"bytes_used": User.bytes_used - sums.c.bytes, "files_count": User.files_count - sums.c.files}
+    uncharged = update(User).where(User.id == sums.c.owner_id).values(less).returning(User.id).cte("uncharged")
+    return select(sums.c.files).add_cte(uncharged).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _count_expired(*, before: datetime) -> Select[int]:
+    return select(func.count()).select_from(Tombstone).where(Tombstone.expires_at < before)
 
 
 def charged_until(now: datetime | ColumnElement[datetime]) -> ColumnElement[datetime | None]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    Delete,
     Executable,
     Insert,
     Integer,
@@ -46,20 +47,27 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, ScanStatus, Tombstone, User
 from lambda_app.repositories.accounts.current_user import is_current
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
-from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, details_of, entry_parameters
+from lambda_app.repositories.audit import audit_entry, audit_insert_for, details_of, entry_parameters, with_event
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.files.previews import preview_insert
 from lambda_app.repositories.files.tombstones import columns_before_end, tombstone_insert
 from lambda_app.repositories.sharing.file_requests import live_request
-from lambda_app.repositories.sharing.guest_throttle import ThrottledUpload, blocked_until, count_guest_upload
-from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
+from lambda_app.repositories.sharing.guest_throttle import (
+    RESET_AFTER,
+    ThrottledUpload,
+    blocked_until,
+    count_guest_upload,
+    source_parameters,
+)
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column, built_once, set_columns, typed_columns
 from lambda_app.schemas.sharing.file_requests import matching_rules
 
 _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
@@ -81,27 +89,19 @@ class FileTransitionRepository:
         `owner_epoch`. With `with_key`, also mark the idempotency key that holds the id of this file as done; False if another request has
         taken the key over. The defaults apply to an owner without an individual quota.
         """
-        has_room = and_(*is_current(file.owner_id, owner_epoch)) & self._has_room(
-            file, default_bytes=default_bytes, default_files=default_files
+        reserved = _reserve(
+            self._deletion_allowance_bytes,
+            with_key,
+            bool(file.is_public),
+            now=clock.now(),
+            owner_epoch=owner_epoch,
+            default_bytes=default_bytes,
+            default_files=default_files,
+            **set_columns(file),
         )
-        locked: CTE | None = None
-        if with_key:
-            locked = lock_key(user_id=file.owner_id, resource_id=file.id).cte("locked")
-            has_room &= exists(select(locked.c.resource_id))
-        reserved = charge(file.size_bytes).where(has_room).returning(User.id).cte("reserved")
-        statement = _insert(file, owner_id=reserved.c.id).returning(File.id)
-        parts: list[CTE] = []
-        if locked is not None:
-            parts.append(complete_key(user_id=reserved.c.id, resource_id=file.id).returning(literal(1)).cte("completed"))
         if file.is_public:
-            # Every caller may read a public file, so its creation is audited.
-            added = statement.cte("added")
-            details = {"is_new": True, "is_public": True}
-            logged = audit_insert_for(added, "file.visibility_changed", kind="file", details=details)
-            reservation: Executable = select(added.c.id).add_cte(*parts, logged.cte("logged"))
-        else:
-            reservation = statement.add_cte(*parts)
-        return self._session.execute(reservation, execution_options=OWN_TRANSACTION).scalar_one_or_none() is not None
+            reserved = with_event(reserved, "file.visibility_changed", details={"is_new": True, "is_public": True})
+        return self._session.execute(*reserved).scalar_one_or_none() is not None
 
     def reserve_for_guest(
         self, file: File, *, content_types: Sequence[str], token_hash: str, sources: Sequence[str], default_bytes: int, default_files: int
@@ -113,35 +113,24 @@ class FileTransitionRepository:
         request must not be counted if the owner's quota does not suffice.
         """
         now = clock.now()
-        open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file, content_types)).label("accepts"))
-        request = open_request.where(FileRequest.token_hash == token_hash, *live_request()).with_for_update(key_share=True).cte("request")
-        has_room = self._has_room(file, default_bytes=default_bytes, default_files=default_files)
-        fits = and_(request.c.accepts, has_room).label("fits")
-        found = select(User.id, request.c.accepts, fits).where(User.id == request.c.owner_id, User.is_active)
-        owner = found.with_for_update(of=User, key_share=True).cte("owner")
-        attempt = count_guest_upload(sources, owner, reveals_quota=and_(owner.c.accepts, not_(owner.c.fits)), now=now)
-        fitting = select(owner.c.id).join_from(owner, attempt, true()).where(owner.c.fits).cte("fitting")
-        counted = (
-            update(FileRequest)
-            .where(FileRequest.id == request.c.id, request.c.owner_id == fitting.c.id)
-            .values(file_count=FileRequest.file_count + 1)
-            .returning(FileRequest.id, FileRequest.owner_id)
-            .cte("counted")
+        reserved = _reserve_for_guest(
+            self._deletion_allowance_bytes,
+            now=now,
+            reset_before=now - RESET_AFTER,
+            rules=list(matching_rules(*content_types)),
+            request_token_hash=token_hash,
+            default_bytes=default_bytes,
+            default_files=default_files,
+            **source_parameters(sources),
+            **set_columns(file),
         )
-        reserved = charge(file.size_bytes).where(User.id == counted.c.owner_id).returning(User.id).cte("reserved")
-        both = reserved.c.id == counted.c.owner_id
-        insertion = _insert(file, both, owner_id=reserved.c.id, file_request_id=counted.c.id)
-        created = insertion.returning(File.file_request_id.label("id")).cte("created")
         details = {"file_id": file.id, "size_bytes": file.size_bytes}
-        logged = audit_insert_for(created, "file_request.upload_started", kind="file_request", details=details)
-        statement = select(
-            exists(select(owner.c.id)), exists(select(attempt.c.admitted)), exists(select(created.c.id)), blocked_until(sources, now)
-        ).add_cte(logged.cte("logged"))
-        return ThrottledUpload(*self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one())
+        return ThrottledUpload(*self._session.execute(*with_event(reserved, "file_request.upload_started", details=details)).one())
 
     def guests_blocked_until(self, sources: Sequence[str]) -> datetime | None:
         """Return until when the throttle refuses uploads of these sources; None if it admits them. `reserve_for_guest` checks again."""
-        return self._session.execute(select(blocked_until(sources, clock.now()))).scalar_one()
+        blocked: datetime | None = self._session.execute(*_guests_blocked_until(sources=list(sources), now=clock.now())).scalar_one()
+        return blocked
 
     def abort_guest_upload(self, file_id: UUID, *, guest_token_hash: str) -> File | None:
         """Mark a guest's multipart upload in progress as deleting, and release its quota and its place in the request.
@@ -149,9 +138,8 @@ class FileTransitionRepository:
         None if the file is no such upload. An upload in one request cannot be aborted: its object may be stored already, and its deletion
         would count against the deletion allowance of the request's owner.
         """
-        is_theirs = (File.id == file_id, File.guest_token_hash == guest_token_hash)
-        in_progress = (File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None))
-        return self._transition(*is_theirs, *in_progress, after=FileStatus.DELETING, action="file.upload_aborted")
+        aborted = _abort(self._deletion_allowance_bytes, file_id=file_id, guest_token_hash=guest_token_hash, now=clock.now())
+        return self._session.execute(*with_event(aborted, "file.upload_aborted")).scalar_one_or_none()
 
     def accept(
         self, file_id: UUID, *, detected_content_type: str | None, crc64nvme: str | None = None, with_preview: bool = False
@@ -184,23 +172,17 @@ class FileTransitionRepository:
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
-        is_pending = (File.id == file_id, File.status == FileStatus.PENDING)
-        return self._transition(*is_pending, after=FileStatus.REJECTED, action="file.rejected", upload_id=None)
+        rejected = _reject(self._deletion_allowance_bytes, file_id=file_id, now=clock.now())
+        return self._session.execute(*with_event(rejected, "file.rejected")).scalar_one_or_none()
 
     def expire(self, file_id: UUID, *, overdue_at: datetime) -> File | None:
         """Expire an upload that was overdue at `overdue_at`, and release its quota; None if it is not such an upload."""
-        overdue = (File.id == file_id, File.status == FileStatus.PENDING, File.upload_expires_at < overdue_at)
-        return self._transition(*overdue, after=FileStatus.EXPIRED)
+        expired = _expire(self._deletion_allowance_bytes, file_id=file_id, overdue_at=overdue_at, now=clock.now())
+        return self._session.execute(*expired).scalar_one_or_none()
 
     def extend(self, file_id: UUID, *, until: datetime) -> bool:
         """Extend the time of an upload to `until` at least; False if the file is neither pending nor available any more."""
-        statement = (
-            update(File)
-            .where(File.id == file_id, File.status.in_((FileStatus.PENDING, FileStatus.AVAILABLE)))
-            .values(upload_expires_at=func.greatest(File.upload_expires_at, until))
-            .returning(File.id)
-        )
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+        return self._session.execute(*_extend(file_id=file_id, until=until)).scalar_one_or_none() is not None
 
     def trash(self, file_id: UUID, user: User, *, purge_at: datetime, revisions: Collection[int] | None = None) -> File | None:
         """Move an available file to the trash, where it stays charged; None if there is none that the user may manage."""
@@ -221,20 +203,17 @@ class FileTransitionRepository:
 
     def purge(self, file_id: UUID, *, before: FileStatus, overdue_at: datetime) -> File | None:
         """Start deleting a trashed or rejected file whose retention has ended; None if it is not such a file."""
-        due = File.purge_at if before is FileStatus.TRASHED else File.updated_at
-        return self._transition(
-            File.id == file_id, File.status == before, due < overdue_at, after=FileStatus.DELETING, action="file.purged"
-        )
+        purged = _purge(self._deletion_allowance_bytes, before, file_id=file_id, overdue_at=overdue_at, now=clock.now())
+        return self._session.execute(*with_event(purged, "file.purged")).scalar_one_or_none()
 
     def purge_with_account(self, file_id: UUID, *, now: datetime) -> File | None:
         """Start deleting a file whose owner's account is due to be deleted; None if it is not such a file."""
-        conditions = (File.id == file_id, belongs_to_deleted_account(now), File.status.not_in(_GONE))
-        return self._transition(*conditions, after=FileStatus.DELETING, action="file.purged")
+        purged = _purge_with_account(self._deletion_allowance_bytes, file_id=file_id, due_at=now, now=clock.now())
+        return self._session.execute(*with_event(purged, "file.purged")).scalar_one_or_none()
 
     def remove(self, file_id: UUID) -> None:
         """Delete the row after its object was deleted."""
-        statement = delete(File).where(File.id == file_id, File.status.in_(_GONE))
-        self._session.execute(statement.execution_options(**OWN_TRANSACTION))
+        self._session.execute(*_remove(file_id=file_id))
 
     def _move_managed(
         self, move: "_Move", file_id: UUID, user: User, revisions: Collection[int] | None, *, purge_at: datetime | None = None
@@ -251,43 +230,147 @@ class FileTransitionRepository:
         statement = _managed_move(move, is_superuser=user.is_superuser, has_revisions=revisions is not None)
         return self._session.execute(statement, values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
-    def _transition(
-        self,
-        *conditions: ColumnElement[bool],
-        after: FileStatus,
-        action: str | None = None,
-        **values: Any,
-    ) -> File | None:
-        """Change the file, and audit it as `action`. The event has the name and the owner, because the row may soon be deleted."""
-        statement = _moves(
-            *conditions, after=after, action=action, now=clock.now(), allowance_bytes=self._deletion_allowance_bytes, values=values
-        )
-        return self._session.execute(statement, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
-    def _has_room(self, file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
-        return has_room_for(
-            file.size_bytes,
-            now=clock.now(),
-            default_bytes=default_bytes,
-            default_files=default_files,
-            allowance_bytes=self._deletion_allowance_bytes,
-        )
+@built_once
+def _reserve(
+    allowance_bytes: int,
+    with_key: bool,
+    is_audited: bool,
+    *,
+    now: datetime,
+    owner_epoch: int,
+    default_bytes: int,
+    default_files: int,
+    **columns: Any,
+) -> Executable:
+    owner_id, file_id, size_bytes = columns["owner_id"], columns["id"], columns["size_bytes"]
+    room = {"now": now, "default_bytes": default_bytes, "default_files": default_files, "allowance_bytes": allowance_bytes}
+    has_room = and_(*is_current(owner_id, owner_epoch)) & has_room_for(size_bytes, **room)
+    locked: CTE | None = None
+    if with_key:
+        locked = lock_key(user_id=owner_id, resource_id=file_id).cte("locked")
+        has_room &= exists(select(locked.c.resource_id))
+    reserved = charge(size_bytes).where(has_room).returning(User.id).cte("reserved")
+    added = _insert(columns, owner_id=reserved.c.id).returning(File.id).cte("added")
+    parts: list[CTE] = []
+    if locked is not None:
+        parts.append(complete_key(user_id=reserved.c.id, resource_id=file_id).returning(literal(1)).cte("completed"))
+    if is_audited:
+        # Every caller may read a public file, so its creation is audited.
+        parts.append(audit_insert_for(added, kind="file").cte("logged"))
+    return select(added.c.id).add_cte(*parts).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _reserve_for_guest(
+    allowance_bytes: int,
+    *,
+    now: datetime,
+    rules: list[str],
+    request_token_hash: str,
+    default_bytes: int,
+    default_files: int,
+    **more: Any,
+) -> Select[bool, bool, bool, datetime | None]:
+    """`more` are the columns of the file, and the parameters of the throttle."""
+    throttle = {name: more.pop(name) for name in ("sources", "kinds", "reset_before")}
+    size_bytes = more["size_bytes"]
+    open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(size_bytes, rules)).label("accepts"))
+    is_open = (FileRequest.token_hash == request_token_hash, *live_request(now))
+    request = open_request.where(*is_open).with_for_update(key_share=True).cte("request")
+    room = {"now": now, "default_bytes": default_bytes, "default_files": default_files, "allowance_bytes": allowance_bytes}
+    fits = and_(request.c.accepts, has_room_for(size_bytes, **room)).label("fits")
+    found = select(User.id, request.c.accepts, fits).where(User.id == request.c.owner_id, User.is_active)
+    owner = found.with_for_update(of=User, key_share=True).cte("owner")
+    attempt = count_guest_upload(owner, reveals_quota=and_(owner.c.accepts, not_(owner.c.fits)), now=now, **throttle)
+    fitting = select(owner.c.id).join_from(owner, attempt, true()).where(owner.c.fits).cte("fitting")
+    counted = (
+        update(FileRequest)
+        .where(FileRequest.id == request.c.id, request.c.owner_id == fitting.c.id)
+        .values(file_count=FileRequest.file_count + 1)
+        .returning(FileRequest.id, FileRequest.owner_id)
+        .cte("counted")
+    )
+    reserved = charge(size_bytes).where(User.id == counted.c.owner_id).returning(User.id).cte("reserved")
+    insertion = _insert(more, reserved.c.id == counted.c.owner_id, owner_id=reserved.c.id, file_request_id=counted.c.id)
+    created = insertion.returning(File.file_request_id.label("id")).cte("created")
+    logged = audit_insert_for(created, kind="file_request")
+    statement = select(
+        exists(select(owner.c.id)),
+        exists(select(attempt.c.admitted)),
+        exists(select(created.c.id)),
+        blocked_until(throttle["sources"], now),
+    )
+    return statement.add_cte(logged.cte("logged")).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _guests_blocked_until(*, sources: list[str], now: datetime) -> Select[datetime | None]:
+    return select(blocked_until(sources, now))
+
+
+@built_once
+def _abort(allowance_bytes: int, *, file_id: UUID, guest_token_hash: str, now: datetime) -> Select[File]:
+    is_theirs = (File.id == file_id, File.guest_token_hash == guest_token_hash)
+    in_progress = (File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None))
+    return _ends(*is_theirs, *in_progress, after=FileStatus.DELETING, now=now, allowance_bytes=allowance_bytes)
+
+
+@built_once
+def _reject(allowance_bytes: int, *, file_id: UUID, now: datetime) -> Select[File]:
+    is_pending = (File.id == file_id, File.status == FileStatus.PENDING)
+    return _ends(*is_pending, after=FileStatus.REJECTED, values={"upload_id": None}, now=now, allowance_bytes=allowance_bytes)
+
+
+@built_once
+def _expire(allowance_bytes: int, *, file_id: UUID, overdue_at: datetime, now: datetime) -> Select[File]:
+    overdue = (File.id == file_id, File.status == FileStatus.PENDING, File.upload_expires_at < overdue_at)
+    return _ends(*overdue, after=FileStatus.EXPIRED, is_audited=False, now=now, allowance_bytes=allowance_bytes)
+
+
+@built_once
+def _extend(*, file_id: UUID, until: datetime) -> ReturningUpdate[UUID]:
+    statement = update(File).where(File.id == file_id, File.status.in_((FileStatus.PENDING, FileStatus.AVAILABLE)))
+    statement = statement.values(upload_expires_at=func.greatest(File.upload_expires_at, until))
+    return statement.returning(File.id).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _purge(allowance_bytes: int, before: FileStatus, *, file_id: UUID, overdue_at: datetime, now: datetime) -> Select[File]:
+    due = File.purge_at if before is FileStatus.TRASHED else File.updated_at
+    is_due = (File.id == file_id, File.status == before, due < overdue_at)
+    return _ends(*is_due, after=FileStatus.DELETING, now=now, allowance_bytes=allowance_bytes)
+
+
+@built_once
+def _purge_with_account(allowance_bytes: int, *, file_id: UUID, due_at: datetime, now: datetime) -> Select[File]:
+    is_due = (File.id == file_id, belongs_to_deleted_account(due_at), File.status.not_in(_GONE))
+    return _ends(*is_due, after=FileStatus.DELETING, now=now, allowance_bytes=allowance_bytes)
+
+
+@built_once
+def _remove(*, file_id: UUID) -> Delete:
+    return delete(File).where(File.id == file_id, File.status.in_(_GONE)).execution_options(**OWN_TRANSACTION)
+
+
+def _ends(*conditions: ColumnElement[bool], values: Mapping[str, Any] | None = None, **move: Any) -> Select[File]:
+    """Return the statement of `_moves` for a file that ends. The event has its name and owner, because the row may soon be deleted."""
+    return _moves(*conditions, values=values or {}, **move).execution_options(**OWN_TRANSACTION)
 
 
 def _moves(
     *conditions: ColumnElement[bool],
     after: FileStatus,
-    action: str | None,
     now: datetime | ColumnElement[datetime],
     allowance_bytes: int | ColumnElement[int],
     values: Mapping[str, Any],
+    is_audited: bool = True,
     details: Callable[[CTE], ColumnElement[str]] | None = None,
-    entry: Mapping[str, Any] | None = None,
     also: Sequence[Callable[[CTE], Insert]] = (),
 ) -> Select[File]:
-    """Return the statement that moves the files which meet the conditions to the state `after`, and audits the `action`.
+    """Return the statement that moves the files which meet the conditions to the state `after`, and audits it.
 
-    `also` are inserts for each moved file. `entry` is ENTRY for a statement that is built once.
+    `also` are inserts for each moved file.
     """
     # The row is locked first, because the release depends on its current state and not on one that was read before. Several rows are
     # locked in the order of their ids, as batches of concurrent calls lock them.
@@ -325,8 +408,8 @@ def _moves(
         }
         parts.append(release.values(changed).returning(User.id).cte("released"))
     logged = []
-    if action is not None:
-        event = audit_insert_for(moved, action, kind="file", details=(details or file_details)(moved), entry=entry)
+    if is_audited:
+        event = audit_insert_for(moved, kind="file", details=(details or file_details)(moved))
         logged = [event.cte("logged")]
     parts += [insertion(moved).cte(f"also_{number}") for number, insertion in enumerate(also)]
     return statement.add_cte(*parts[1:], *logged)
@@ -345,13 +428,11 @@ def _accept(scans_for_malware: bool, with_preview: bool, *, many: bool = False) 
         File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))) if many else File.id == bindparam("file_id"),
         File.status == FileStatus.PENDING,
         after=FileStatus.AVAILABLE,
-        action="file.available",
         now=bindparam("moved_at", type_=File.updated_at.type),
         # Only transitions that release the quota use it.
         allowance_bytes=0,
         values=values,
         details=partial(_stored_content, crc64nvme=bindparam("stored_crc64nvme", type_=Text())),
-        entry=ENTRY,
         also=[preview_insert] if with_preview else (),
     )
 
@@ -380,11 +461,9 @@ def _managed_move(move: _Move, *, is_superuser: bool, has_revisions: bool) -> Se
     return _moves(
         *conditions,
         after=move.after,
-        action=move.action,
         now=bindparam("moved_at", type_=File.updated_at.type),
         allowance_bytes=bindparam("deletion_allowance", type_=BigInteger()),
         values={} if move is _DELETE else {"purge_at": bindparam("new_purge_at", type_=File.purge_at.type)},
-        entry=ENTRY,
     )
 
 
@@ -397,13 +476,13 @@ def has_room_for(size_bytes: Any, *, now: Any, default_bytes: Any, default_files
     )
 
 
-def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[bool]]:
-    """Return the conditions for a live request to accept the file."""
-    rules = FileRequest.allowed_content_types
+def _accepts(size_bytes: Any, rules: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions for a live request to accept a file of this size, whose content type one of these rules allows."""
+    allowed = FileRequest.allowed_content_types
     return [
         FileRequest.file_count < FileRequest.max_files,
-        FileRequest.max_size_bytes >= file.size_bytes,
-        or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(*content_types))),
+        FileRequest.max_size_bytes >= size_bytes,
+        or_(allowed.is_(None), allowed.op("&&", is_comparison=True)(as_column(rules, allowed.type))),
     ]
 
 
@@ -423,8 +502,8 @@ def _stored_content(file: CTE, *, crc64nvme: ColumnElement[str]) -> ColumnElemen
     return details_of(**members, **owner)
 
 
-def _insert(file: File, *conditions: ColumnElement[bool], **found: ColumnElement[Any]) -> Insert:
+def _insert(columns: Mapping[str, Any], *conditions: ColumnElement[bool], **found: ColumnElement[Any]) -> Insert:
     """Return the insert of the file if the conditions hold; `found` are columns from other CTEs of the statement."""
-    names = [column.key for column in File.__table__.columns if getattr(file, column.key) is not None and column.key not in found]
-    values = [literal(getattr(file, name), File.__table__.c[name].type) for name in names]
-    return insert(File).from_select([*names, *found], select(*values, *found.values()).where(*conditions), include_defaults=False)
+    values = typed_columns(File, **{name: value for name, value in columns.items() if name not in found})
+    names = [*values, *found]
+    return insert(File).from_select(names, select(*values.values(), *found.values()).where(*conditions), include_defaults=False)

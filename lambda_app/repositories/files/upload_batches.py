@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    CompoundSelect,
     DateTime,
     Integer,
     Select,
@@ -41,12 +42,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.models import File, FileStatus, IdempotencyKey, Tombstone, User
-from lambda_app.repositories.audit import audit_insert_for
+from lambda_app.repositories.audit import audit_entry, audit_insert_for, entry_parameters
 from lambda_app.repositories.files.deletions import deleted_bytes_now
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, built_once, json_rows, json_text
 from lambda_app.schemas.files.files import FileCreate
 
 _TIME = DateTime(timezone=True)
@@ -104,9 +106,8 @@ class UploadBatchRepository:
         owner does not exist, or the owner's credentials have ended since `token_epoch` was `owner_epoch`. `files` have the columns of
         `_DECLARED`.
         """
-        statement = _reservation(self._deletion_allowance_bytes, is_keyed=key is not None)
-        if any(file["is_public"] for file in files):
-            statement = _audited(statement)
+        is_public = any(file["is_public"] for file in files)
+        statement = _reservation(self._deletion_allowance_bytes, is_keyed=key is not None, is_public=is_public)
         now = clock.now()
         parameters = {
             "owner_id": owner_id,
@@ -118,6 +119,8 @@ class UploadBatchRepository:
             "default_files": default_files,
             "all_or_nothing": all_or_nothing,
         }
+        if is_public:
+            parameters |= entry_parameters(audit_entry("file.visibility_changed", details={"is_new": True, "is_public": True}))
         if key is not None:
             parameters |= {
                 "route": key.route,
@@ -126,7 +129,7 @@ class UploadBatchRepository:
                 "resource_id": key.resource_id,
                 "expired_before": key.expired_before,
             }
-        rows = self._session.execute(statement.query, parameters, execution_options=OWN_TRANSACTION).all()
+        rows = self._session.execute(statement, parameters, execution_options=OWN_TRANSACTION).all()
         if not rows:
             return None
         _, bytes_left, files_left, can_upload, placed, is_claimed = rows[0]
@@ -135,41 +138,42 @@ class UploadBatchRepository:
 
     def extend(self, owner_id: UUID, deadlines: Mapping[UUID, datetime]) -> set[UUID]:
         """Extend the uploads to these times at least, commit, and return the files that are still pending or available."""
-        entries = [{"id": file_id, "until": until} for file_id, until in deadlines.items()]
-        parameter = cast(literal(json.dumps(entries, default=str), Text), JSONB)
-        times = func.jsonb_to_recordset(parameter).table_valued(column("id", Uuid), column("until", _TIME))
-        times = times.render_derived(name="times", with_types=True)
-        is_live = (File.owner_id == owner_id, File.status.in_((FileStatus.PENDING, FileStatus.AVAILABLE)))
-        found = (
-            select(File.id, times.c.until)
-            .join_from(times, File, File.id == times.c.id)
-            .where(*is_live)
-            .order_by(File.id)
-            .with_for_update(of=File, key_share=True)
-            .cte("found")
-        )
-        change = update(File).where(File.id == found.c.id)
-        statement = change.values(upload_expires_at=func.greatest(File.upload_expires_at, found.c.until)).returning(File.id)
-        return set(self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalars())
+        times = json_text({"id": file_id, "until": until} for file_id, until in deadlines.items())
+        return set(self._session.execute(*_extend(owner_id=owner_id, times=times)).scalars())
 
     def list_ended(self, file_ids: Iterable[UUID]) -> set[UUID]:
         """Return those of the ids that belong to a file, or to one that was deleted so recently that it has a tombstone."""
-        ids = list(file_ids)
-        query = select(File.id).where(File.id.in_(ids)).union_all(select(Tombstone.file_id).where(Tombstone.file_id.in_(ids)))
-        return set(self._session.execute(query).scalars())
+        return set(self._session.execute(*_ended(ids=list(file_ids))).scalars())
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
-    """A reservation, and the CTE of the files that it adds."""
+@built_once
+def _extend(*, owner_id: UUID, times: str) -> ReturningUpdate[UUID]:
+    deadlines = json_rows("times", times, column("id", Uuid), column("until", _TIME))
+    is_live = (File.owner_id == owner_id, File.status.in_((FileStatus.PENDING, FileStatus.AVAILABLE)))
+    found = (
+        select(File.id, deadlines.c.until)
+        .join_from(deadlines, File, File.id == deadlines.c.id)
+        .where(*is_live)
+        .order_by(File.id)
+        .with_for_update(of=File, key_share=True)
+        .cte("found")
+    )
+    change = update(File).where(File.id == found.c.id)
+    statement = change.values(upload_expires_at=func.greatest(File.upload_expires_at, found.c.until)).returning(File.id)
+    return statement.execution_options(**OWN_TRANSACTION)
 
-    query: Select[Any]
-    added: CTE
+
+@built_once
+def _ended(*, ids: list[UUID]) -> CompoundSelect[UUID]:
+    return select(File.id).where(File.id.in_(ids)).union_all(select(Tombstone.file_id).where(Tombstone.file_id.in_(ids)))
 
 
 @cache
-def _reservation(allowance_bytes: int, *, is_keyed: bool) -> _Statement:
-    """Return the statement of `reserve`. It locks the owner first, so that concurrent requests see the room that is left."""
+def _reservation(allowance_bytes: int, *, is_keyed: bool, is_public: bool) -> Select[Any]:
+    """Return the statement of `reserve`. It locks the owner first, so that concurrent requests see the room that is left.
+
+    With `is_public`, it adds an event for each public file, because every caller may read it.
+    """
     deleted = deleted_bytes_now(_NOW, allowance_bytes=allowance_bytes)
     owner = (
         select(
@@ -215,7 +219,11 @@ def _reservation(allowance_bytes: int, *, is_keyed: bool) -> _Statement:
         .outerjoin(added, true())
         .add_cte(charged)
     )
-    return _Statement(query, added)
+    if not is_public:
+        return query
+    published = select(added.c.id).where(added.c.is_public).cte("published")
+    logged = audit_insert_for(published, kind="file")
+    return query.add_cte(logged.cte("logged"))
 
 
 def _fitting(owner: CTE) -> CTE:
@@ -262,11 +270,3 @@ def _claim(placed: CTE) -> Any:
         set_={name: inserted.excluded[name] for name in values if name not in ("user_id", "route", "key")},
         where=IdempotencyKey.created_at < bindparam("expired_before", type_=_TIME),
     )
-
-
-def _audited(statement: _Statement) -> _Statement:
-    """Return the statement that also adds an event for each public file, because every caller may read it."""
-    published = select(statement.added.c.id).where(statement.added.c.is_public).cte("published")
-    details = {"is_new": True, "is_public": True}
-    logged = audit_insert_for(published, "file.visibility_changed", kind="file", details=details)
-    return _Statement(statement.query.add_cte(logged.cte("logged")), statement.added)

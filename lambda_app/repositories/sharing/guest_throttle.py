@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, SmallInteger, String, case, column, func, literal, select, true, values
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, SmallInteger, String, any_, case, cast, column, func, literal, select, true
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from lambda_app.models import AttemptKind, SignInAttempt
 from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
+from lambda_app.repositories.statements import as_column
 
 FREE_POINTS = 1000
 """Points of one network at one file request before the first delay. A started upload is one point."""
@@ -32,15 +34,23 @@ class ThrottledUpload(NamedTuple):
     blocked_until: datetime | None
 
 
-def count_guest_upload(sources: Sequence[str], rows: CTE, *, reveals_quota: ColumnElement[bool], now: datetime) -> CTE:
+def source_parameters(sources: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of `count_guest_upload`: the keys of the network and of the wider networks around it, the narrowest first."""
+    kinds = (AttemptKind.GUEST, *FREE_POINTS_OF_WIDER_NETWORK)
+    return {"sources": list(sources), "kinds": [kind.value for kind in kinds[: len(sources)]]}
+
+
+def count_guest_upload(
+    rows: CTE, *, reveals_quota: ColumnElement[bool], sources: Any, kinds: Any, now: datetime, reset_before: datetime
+) -> CTE:
     """Return the CTE that counts one upload of the sources if `rows` has a row. It has a row itself unless a source is blocked.
 
-    `sources` are the keys of the network and of the wider networks around it, the narrowest first. Lock order: the same.
+    Lock order: the sources.
     """
-    kinds = (AttemptKind.GUEST, *FREE_POINTS_OF_WIDER_NETWORK)
-    counters = values(column("key", String), column("kind", SmallInteger), name="counters").data(
-        [(source, kind.value) for source, kind in zip(sources, kinds, strict=False)]
-    )
+    keys = as_column(sources, ARRAY(String))
+    columns = column("key", String), column("kind", SmallInteger)
+    unnested = func.unnest(keys, cast(as_column(kinds, ARRAY(SmallInteger)), ARRAY(SmallInteger)))
+    counters = unnested.table_valued(*columns, name="counters").render_derived()
     points = (
         select(counters.c.key, counters.c.kind, case((reveals_quota, POINTS_PER_REFUSAL), else_=1))
         .select_from(rows.join(counters, true()))
@@ -54,13 +64,13 @@ def count_guest_upload(sources: Sequence[str], rows: CTE, *, reveals_quota: Colu
         steps = func.ceil((spent - free) * 1.0 / POINTS_PER_REFUSAL)
         return delay_after(steps, now, first_seconds=FIRST_DELAY_SECONDS)
 
-    counted = count_attempts(points, now=now, reset_before=now - RESET_AFTER, blocked_until=delay).cte("counted_attempts")
+    counted = count_attempts(points, now=now, reset_before=reset_before, blocked_until=delay).cte("counted_attempts")
     # A concurrent upload can block a source while this one waits for the lock of its counter.
     number = select(func.count()).select_from(counted).scalar_subquery()
-    return select(literal(1).label("admitted")).where(number == len(sources)).cte("admitted_attempt")
+    return select(literal(1).label("admitted")).where(number == func.cardinality(keys)).cte("admitted_attempt")
 
 
-def blocked_until(sources: Sequence[str], now: datetime) -> ScalarSelect[datetime | None]:
+def blocked_until(sources: Any, now: datetime) -> ScalarSelect[datetime | None]:
     """Return the end of the longest current delay of the sources; NULL if there is none."""
-    is_blocked = (SignInAttempt.key.in_(sources), SignInAttempt.blocked_until > now)
+    is_blocked = (SignInAttempt.key == any_(as_column(sources, ARRAY(String))), SignInAttempt.blocked_until > now)
     return select(func.max(SignInAttempt.blocked_until)).where(*is_blocked).scalar_subquery()

@@ -1,18 +1,19 @@
 """Changes of the files of a share link."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, column, delete, exists, func, insert, literal, or_, select, true, update, values
+from sqlalchemy import Integer, Select, Uuid, column, delete, exists, func, insert, literal, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
 from lambda_app.models import Share, ShareFile, User
-from lambda_app.repositories.audit import audit_insert_for
-from lambda_app.repositories.files.file_access import links_manageable_by
+from lambda_app.repositories.audit import audit_insert_for, with_event
+from lambda_app.repositories.files.file_access import ViewerOf, links_manageable_by
 from lambda_app.repositories.sharing.shares import lock_files
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column, built_once, json_rows, json_text
 
 
 class LinkFileRepository:
@@ -30,39 +31,58 @@ class LinkFileRepository:
         """
         with own_transaction(self._session):
             locked = lock_files(self._session, file_ids, owner)
-            is_theirs = (Share.id == share_id, Share.owner_id == owner.id, links_manageable_by(owner), Share.revoked_at.is_(None))
-            link = select(Share.id).where(*is_theirs).with_for_update(key_share=True)
-            if len(locked) < len(file_ids) or self._session.execute(link).one_or_none() is None:
+            link = _lock_link(owner.is_superuser, share_id=share_id, owner_id=owner.id)
+            if len(locked) < len(file_ids) or self._session.execute(*link).one_or_none() is None:
                 return False
-            rows = values(column("id", Uuid), column("position", Integer), name="files")
-            rows = rows.data([(file_id, position) for position, file_id in enumerate(file_ids)])
-            is_present = exists().where(ShareFile.share_id == share_id, ShareFile.file_id == rows.c.id)
-            new = select(rows.c.id, rows.c.position).where(~is_present).cte("new_files")
-            present = select(func.count().label("files"), func.coalesce(func.max(ShareFile.position) + 1, 0).label("next"))
-            present_files = present.where(ShareFile.share_id == share_id).cte("present_files")
-            number = select(func.count()).select_from(new).scalar_subquery()
             needs_superuser = any(file.owner_id != owner.id for file in locked)
-            change = update(Share).where(Share.id == share_id, select(present_files.c.files).scalar_subquery() + number <= max_files)
-            change = change.values(updated_at=clock.now(), needs_superuser=or_(Share.needs_superuser, literal(needs_superuser)))
-            changed = change.returning(Share.id).cte("changed")
-            position = present_files.c.next + new.c.position
-            links = select(changed.c.id, new.c.id, position).join_from(changed, new, true()).join(present_files, true())
-            added = insert(ShareFile).from_select(["share_id", "file_id", "position"], links)
+            rows = json_text([{"id": file_id, "position": position} for position, file_id in enumerate(file_ids)])
+            added = _add(share_id=share_id, rows=rows, needs_superuser=needs_superuser, max_files=max_files, now=clock.now())
             details = {"file_ids": [str(file_id) for file_id in file_ids]}
-            logged = audit_insert_for(changed, "share.files_added", kind=Share.__tablename__, details=details)
-            statement = select(changed.c.id).add_cte(added.returning(literal(1).label("done")).cte("added"), logged.cte("logged"))
-            return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one_or_none() is not None
+            return self._session.execute(*with_event(added, "share.files_added", details=details)).one_or_none() is not None
 
     def remove(self, share_id: UUID, user: User, file_id: UUID) -> bool:
         """Remove a file from a link and commit; False if the user may manage no such link that is not revoked, or it has no such file.
 
         Lock order: the link, its file. Visitors' rows of downloads of the file go with it; the link's counters stay.
         """
-        is_changeable = (Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user))
-        link = select(Share.id).where(*is_changeable).with_for_update(key_share=True).cte("link")
-        theirs = (ShareFile.share_id == link.c.id, ShareFile.file_id == file_id)
-        removed = delete(ShareFile).where(*theirs).returning(ShareFile.share_id.label("id")).cte("removed")
-        changed = update(Share).where(Share.id == removed.c.id).values(updated_at=clock.now()).returning(Share.id).cte("changed")
-        logged = audit_insert_for(removed, "share.file_removed", kind=Share.__tablename__, details={"file_id": str(file_id)})
-        statement = select(removed.c.id).add_cte(changed, logged.cte("logged")).execution_options(**OWN_TRANSACTION)
-        return self._session.execute(statement).one_or_none() is not None
+        removed = _remove(user.is_superuser, share_id=share_id, user_id=user.id, file_id=file_id, now=clock.now())
+        statement = with_event(removed, "share.file_removed", details={"file_id": str(file_id)})
+        return self._session.execute(*statement).one_or_none() is not None
+
+
+@built_once
+def _lock_link(is_superuser: bool, *, share_id: UUID, owner_id: UUID) -> Select[UUID]:
+    is_theirs = (Share.owner_id == owner_id, links_manageable_by(ViewerOf(owner_id, is_superuser)))
+    return select(Share.id).where(Share.id == share_id, *is_theirs, Share.revoked_at.is_(None)).with_for_update(key_share=True)
+
+
+@built_once
+def _add(*, share_id: UUID, rows: str, needs_superuser: bool, max_files: int, now: datetime) -> Select[UUID]:
+    files = json_rows("files", rows, column("id", Uuid), column("position", Integer))
+    is_present = exists().where(ShareFile.share_id == share_id, ShareFile.file_id == files.c.id)
+    new = select(files.c.id, files.c.position).where(~is_present).cte("new_files")
+    present = select(func.count().label("files"), func.coalesce(func.max(ShareFile.position) + 1, 0).label("next"))
+    present_files = present.where(ShareFile.share_id == share_id).cte("present_files")
+    number = select(func.count()).select_from(new).scalar_subquery()
+    change = update(Share).where(Share.id == share_id, select(present_files.c.files).scalar_subquery() + number <= max_files)
+    change = change.values(
+        updated_at=now, needs_superuser=or_(Share.needs_superuser, as_column(needs_superuser, Share.needs_superuser.type))
+    )
+    changed = change.returning(Share.id).cte("changed")
+    position = present_files.c.next + new.c.position
+    links = select(changed.c.id, new.c.id, position).join_from(changed, new, true()).join(present_files, true())
+    added = insert(ShareFile).from_select(["share_id", "file_id", "position"], links)
+    logged = audit_insert_for(changed, kind=Share.__tablename__)
+    statement = select(changed.c.id).add_cte(added.returning(literal(1).label("done")).cte("added"), logged.cte("logged"))
+    return statement.execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _remove(is_superuser: bool, *, share_id: UUID, user_id: UUID, file_id: UUID, now: datetime) -> Select[UUID]:
+    is_changeable = (Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(ViewerOf(user_id, is_superuser)))
+    link = select(Share.id).where(*is_changeable).with_for_update(key_share=True).cte("link")
+    theirs = (ShareFile.share_id == link.c.id, ShareFile.file_id == file_id)
+    removed = delete(ShareFile).where(*theirs).returning(ShareFile.share_id.label("id")).cte("removed")
+    changed = update(Share).where(Share.id == removed.c.id).values(updated_at=now).returning(Share.id).cte("changed")
+    logged = audit_insert_for(removed, kind=Share.__tablename__)
+    return select(removed.c.id).add_cte(changed, logged.cte("logged")).execution_options(**OWN_TRANSACTION)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lambda_app.models import FileRequest, Share, User, Webhook
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, built_once
 
 TOKEN_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     Share.encrypted_token,
@@ -36,15 +37,24 @@ class LinkTokenRepository:
 
     def page(self, column: InstrumentedAttribute[Any], *, after: UUID | None, limit: int) -> Sequence[StoredToken]:
         """Return up to `limit` encrypted tokens after the row `after`, in order of the ids."""
-        model = column.class_
-        query = select(model.id, column).where(column.is_not(None)).order_by(model.id).limit(limit)
-        if after is not None:
-            query = query.where(model.id > after)
-        return [StoredToken(row[0], row[1] or "") for row in self._session.execute(query)]
+        return [StoredToken(row[0], row[1] or "") for row in self._session.execute(*_page(column, after=after, limit=limit))]
 
     def replace(self, column: InstrumentedAttribute[Any], token: StoredToken, encrypted_token: str) -> bool:
         """Replace an encrypted token and commit; False if it was changed meanwhile."""
-        model = column.class_
-        unchanged = (model.id == token.id, column == token.encrypted_token)
-        statement = update(model).where(*unchanged).values({column.key: encrypted_token}).returning(model.id)
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+        replaced = _replace(column, token_id=token.id, encrypted_token=token.encrypted_token, successor=encrypted_token)
+        return self._session.execute(*replaced).scalar_one_or_none() is not None
+
+
+@built_once
+def _page(column: InstrumentedAttribute[Any], *, after: UUID | None, limit: int) -> Select[UUID, str]:
+    model = column.class_
+    query = select(model.id, column).where(column.is_not(None)).order_by(model.id).limit(limit)
+    return query if after is None else query.where(model.id > after)
+
+
+@built_once
+def _replace(column: InstrumentedAttribute[Any], *, token_id: UUID, encrypted_token: str, successor: str) -> ReturningUpdate[UUID]:
+    model = column.class_
+    unchanged = (model.id == token_id, column == encrypted_token)
+    statement = update(model).where(*unchanged).values({column.key: successor}).returning(model.id)
+    return statement.execution_options(**OWN_TRANSACTION)

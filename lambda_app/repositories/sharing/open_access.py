@@ -1,5 +1,8 @@
 """Closing everything by which an account gives others access."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Delete, Update, delete, update
@@ -18,6 +21,7 @@ from lambda_app.models import (
     TransferStatus,
     Webhook,
 )
+from lambda_app.repositories.statements import Bound, built_once, table_of
 
 
 class OpenAccessRepository:
@@ -36,28 +40,68 @@ class OpenAccessRepository:
         transitions of files. The acceptance of a transfer locks the transfer first, and then accounts and links.
         """
         now = clock.now()
-        of_links = (Archive.holder_id == user_id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)
-        is_open = OwnershipTransfer.status.in_((TransferStatus.REQUESTED.value, TransferStatus.MOVING.value))
-        revoked = {"revoked_at": now, "encrypted_token": None}
-        steps: dict[str, Update | Delete] = {
-            "transfers": update(OwnershipTransfer)
-            .where(OwnershipTransfer.from_id == user_id, is_open)
-            .values(status=TransferStatus.DECLINED, ended_at=now),
-            "shares": update(Share).where(Share.owner_id == user_id, Share.revoked_at.is_(None)).values(revoked),
-            "archives": update(Archive).where(*of_links).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now),
-            "public_files": update(File)
-            .where(File.owner_id == user_id, File.is_public)
-            .values(is_public=False, updated_at=now, revision=File.revision + 1),
-            "grants": delete(FileGrant).where(FileGrant.owner_id == user_id),
-            "file_requests": update(FileRequest).where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None)).values(revoked),
-            "invitations": delete(Invitation).where(Invitation.inviter_id == user_id),
-            # Marked, because their deliveries can be many. `WebhookRepository.purge` deletes them.
-            "webhooks": update(Webhook)
-            .where(Webhook.owner_id == user_id, Webhook.deleted_at.is_(None))
-            .values(deleted_at=now, is_enabled=False, lease_id=None, leased_until=None),
-        }
-        return {kind: self._execute(statement) for kind, statement in steps.items()}
+        return {kind: self._execute(step(user_id=user_id, now=now)) for kind, step in _STEPS.items()}
 
-    def _execute(self, statement: Update | Delete) -> int:
-        result = self._session.execute(statement.execution_options(synchronize_session=False))
-        return int(getattr(result, "rowcount", 0))
+    def _execute(self, statement: Bound[Update | Delete]) -> int:
+        return int(getattr(self._session.execute(*statement), "rowcount", 0))
+
+
+@built_once
+def _decline_transfers(*, user_id: UUID, now: datetime) -> Update:
+    is_open = OwnershipTransfer.status.in_((TransferStatus.REQUESTED.value, TransferStatus.MOVING.value))
+    statement = update(table_of(OwnershipTransfer)).where(OwnershipTransfer.from_id == user_id, is_open)
+    return statement.values(status=TransferStatus.DECLINED, ended_at=now)
+
+
+@built_once
+def _revoke_links(*, user_id: UUID, now: datetime) -> Update:
+    statement = update(table_of(Share)).where(Share.owner_id == user_id, Share.revoked_at.is_(None))
+    return statement.values(revoked_at=now, encrypted_token=None)
+
+
+@built_once
+def _end_archives(*, user_id: UUID, now: datetime) -> Update:
+    of_links = (Archive.holder_id == user_id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)
+    return update(table_of(Archive)).where(*of_links).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
+
+
+@built_once
+def _hide_files(*, user_id: UUID, now: datetime) -> Update:
+    statement = update(table_of(File)).where(File.owner_id == user_id, File.is_public)
+    return statement.values(is_public=False, updated_at=now, revision=File.revision + 1)
+
+
+@built_once
+def _delete_grants(*, user_id: UUID, **_: datetime) -> Delete:
+    return delete(table_of(FileGrant)).where(FileGrant.owner_id == user_id)
+
+
+@built_once
+def _revoke_requests(*, user_id: UUID, now: datetime) -> Update:
+    statement = update(table_of(FileRequest)).where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None))
+    return statement.values(revoked_at=now, encrypted_token=None)
+
+
+@built_once
+def _delete_invitations(*, user_id: UUID, **_: datetime) -> Delete:
+    return delete(table_of(Invitation)).where(Invitation.inviter_id == user_id)
+
+
+@built_once
+def _stop_webhooks(*, user_id: UUID, now: datetime) -> Update:
+    # Marked, because their deliveries can be many. `WebhookRepository.purge` deletes them.
+    statement = update(table_of(Webhook)).where(Webhook.owner_id == user_id, Webhook.deleted_at.is_(None))
+    return statement.values(deleted_at=now, is_enabled=False, lease_id=None, leased_until=None)
+
+
+_STEPS: Final[Mapping[str, Any]] = {
+    "transfers": _decline_transfers,
+    "shares": _revoke_links,
+    "archives": _end_archives,
+    "public_files": _hide_files,
+    "grants": _delete_grants,
+    "file_requests": _revoke_requests,
+    "invitations": _delete_invitations,
+    "webhooks": _stop_webhooks,
+}
+"""The statements, in the lock order."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Integer, SmallInteger, String, case, column, func, select
+from sqlalchemy import Integer, Select, SmallInteger, String, case, column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
@@ -16,10 +17,12 @@ from lambda_app.repositories.accounts.attempt_counters import count_attempts, de
 from lambda_app.repositories.accounts.sign_in_attempts import (
     FREE_ATTEMPTS_PER_ADDRESS,
     FREE_ATTEMPTS_PER_PAIR,
+    RESET_ADDRESS_AFTER,
+    RESET_AFTER,
     AttemptKeys,
     reset_before,
 )
-from lambda_app.repositories.statements import json_parameter
+from lambda_app.repositories.statements import as_column, built_once, json_rows, json_text, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class RecipientLookupRepository:
     def _find_ids(self, ids: Mapping[str, UUID]) -> dict[str, UUID]:
         if not ids:
             return {}
-        found = set(self._session.execute(select(User.id).where(User.id.in_(ids.values()), User.is_active)).scalars())
+        found = set(self._session.execute(*_active(user_ids=list(ids.values()))).scalars())
         return {name: user_id for name, user_id in ids.items() if user_id in found}
 
     def _find_emails(self, requester: User, emails: Sequence[str]) -> FoundRecipients:
@@ -100,42 +103,60 @@ class RecipientLookupRepository:
 
     def _lock_counter(self, key: str, now: datetime) -> tuple[int, datetime | None]:
         """Lock the counter, which is created if there is none, and return its failures and the end of its delay."""
-        new = insert(SignInAttempt).values(key=key, kind=AttemptKind.ADDRESS.value, failures=0, since=now)
-        locked = new.on_conflict_do_update(index_elements=[SignInAttempt.key], set_={"key": new.excluded.key})
-        failures, blocked_until = self._session.execute(locked.returning(SignInAttempt.failures, SignInAttempt.blocked_until)).one()
+        failures, blocked_until = self._session.execute(*_lock_counter(counter_key=key, now=now)).one()
         return failures, blocked_until
 
     def _list_users(self, pair_keys: Mapping[str, str]) -> list[tuple[str, UUID | None, bool, datetime | None]]:
         """Return each address with its active user, whether the user has confirmed it, and the end of the delay of its counter."""
-        pairs = func.jsonb_to_recordset(json_parameter([{"email": email, "pair": pair} for email, pair in pair_keys.items()]))
-        requested = pairs.table_valued(column("email", User.email.type), column("pair", SignInAttempt.key.type))
-        requested = requested.render_derived(name="requested", with_types=True)
-        query = (
-            select(requested.c.email, User.id, User.email_verified_at.is_not(None), SignInAttempt.blocked_until)
-            .select_from(requested)
-            .outerjoin(User, (User.email == requested.c.email) & User.is_active)
-            .outerjoin(SignInAttempt, SignInAttempt.key == requested.c.pair)
-        )
-        return [(row[0], row[1], row[2], row[3]) for row in self._session.execute(query)]
+        pairs = json_text({"email": email, "pair": pair} for email, pair in pair_keys.items())
+        return [(row[0], row[1], row[2], row[3]) for row in self._session.execute(*_users(pairs=pairs))]
 
     def _count(self, requester_key: str, missing: Sequence[str], now: datetime) -> tuple[int, datetime | None]:
         """Count the missing addresses; return the requester's failures and the end of the longest delay that follows."""
         counters = [{"key": requester_key, "kind": AttemptKind.ADDRESS, "failures": len(missing)}]
         counters += [{"key": key, "kind": AttemptKind.PAIR, "failures": 1} for key in sorted(missing)]
-        rows = func.jsonb_to_recordset(json_parameter(counters)).table_valued(
-            column("key", String), column("kind", SmallInteger), column("failures", Integer)
-        )
-        rows = rows.render_derived(name="rows", with_types=True)
-        free = case((SignInAttempt.kind == AttemptKind.ADDRESS, FREE_ATTEMPTS_PER_ADDRESS), else_=FREE_ATTEMPTS_PER_PAIR)
-        statement = count_attempts(
-            select(rows.c.key, rows.c.kind, rows.c.failures),
-            now=now,
-            reset_before=reset_before(now),
-            blocked_until=lambda failures: delay_after(failures - free, now),
-        )
-        counted = self._session.execute(statement).all()
+        counted = self._session.execute(
+            *_count(counters=json_text(counters), now=now, hour_before=now - RESET_ADDRESS_AFTER, day_before=now - RESET_AFTER)
+        ).all()
         failures = next(row.failures for row in counted if row.key == requester_key)
         return failures, max((row.blocked_until for row in counted if row.blocked_until is not None), default=None)
+
+
+@built_once
+def _active(*, user_ids: list[UUID]) -> Select[UUID]:
+    return select(User.id).where(User.id.in_(user_ids), User.is_active)
+
+
+@built_once
+def _lock_counter(*, counter_key: str, now: datetime) -> ReturningInsert[int, datetime | None]:
+    new = insert(table_of(SignInAttempt)).values(key=counter_key, kind=AttemptKind.ADDRESS.value, failures=0, since=now)
+    locked = new.on_conflict_do_update(index_elements=[SignInAttempt.key], set_={"key": new.excluded.key})
+    return locked.returning(SignInAttempt.failures, SignInAttempt.blocked_until)
+
+
+@built_once
+def _users(*, pairs: str) -> Select[str, UUID, bool, datetime | None]:
+    requested = json_rows("requested", pairs, column("email", User.email.type), column("pair", SignInAttempt.key.type))
+    return (
+        select(requested.c.email, User.id, User.email_verified_at.is_not(None), SignInAttempt.blocked_until)
+        .select_from(requested)
+        .outerjoin(User, (User.email == requested.c.email) & User.is_active)
+        .outerjoin(SignInAttempt, SignInAttempt.key == requested.c.pair)
+    )
+
+
+@built_once
+def _count(*, counters: str, now: datetime, hour_before: datetime, day_before: datetime) -> ReturningInsert[str, int, int, datetime | None]:
+    rows = json_rows("rows", counters, column("key", String), column("kind", SmallInteger), column("failures", Integer))
+    free = case((SignInAttempt.kind == AttemptKind.ADDRESS, FREE_ATTEMPTS_PER_ADDRESS), else_=FREE_ATTEMPTS_PER_PAIR)
+    return count_attempts(
+        select(rows.c.key, rows.c.kind, rows.c.failures),
+        now=now,
+        reset_before=reset_before(
+            of_networks=as_column(hour_before, SignInAttempt.since.type), of_others=as_column(day_before, SignInAttempt.since.type)
+        ),
+        blocked_until=lambda failures: delay_after(failures - free, now),
+    )
 
 
 def _keys(requester: User, emails: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -1,7 +1,9 @@
 """Queries on share links, for their visitors. Each checks every rule; those that grant something also count it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
@@ -11,12 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core.security.random_tokens import hash_secret
+from lambda_app.core.security.share_tokens import ShareToken
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import Archive, File, OpenShare, Share, ShareArchiveDownload, ShareDownload, ShareFile, User
 from lambda_app.repositories.accounts.profiles import name_for_visitors
-from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, reset_attempt
+from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, audited_reset
 from lambda_app.repositories.archives.archives import has_all_files, is_downloadable
-from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes
+from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_entry, audit_insert_for, entry_parameters, with_event
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.files.file_access import (
     AccessContext,
@@ -30,7 +33,7 @@ from lambda_app.repositories.files.file_access import (
     offered_by,
     reached_by,
 )
-from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
+from lambda_app.repositories.statements import OWN_TRANSACTION, Bound, as_column, built_once
 from lambda_app.schemas.sharing.shares import is_slug
 
 LINK_DOWNLOAD_URL_TTL_SECONDS = 60
@@ -63,37 +66,24 @@ class ShareLinkRepository:
 
     def find(self, address: str, access: AccessContext) -> FoundShare | None:
         """Return the link if it is live and opens a file; None otherwise, after the same work for every reason."""
-        conditions = (_is_at(address), link_is_live(access.at), link_has_downloads_left(), link_opens_a_file())
-        verdicts = (link_viewer_is_signed_in(access), link_is_for(access), link_password_is_proven(access))
-        query = select(Share, *verdicts).where(*conditions).execution_options(populate_existing=True)
-        row = self._session.execute(query).one_or_none()
+        row = self._session.execute(*_find(**_visit(address, access))).one_or_none()
         return None if row is None else FoundShare(*row)
 
     def open(self, address: str, access: AccessContext) -> OpenShare | None:
         """Return what the link opens for the visitor; count and audit the opening, and commit. None if it opens nothing."""
-        opened = (
-            update(Share)
-            .where(*_is_open(address, access), link_has_downloads_left(), link_opens_a_file())
-            .values(open_count=Share.open_count + 1, last_opened_at=access.at)
-            .returning(*Share.__table__.c)
-            .cte("opened")
-        )
-        logged = audit_insert_for(opened, "share.opened", kind=Share.__tablename__)
-        query = _with_files(aliased(Share, opened)).add_cte(logged.cte("logged"))
-        return self._opened(query.execution_options(**OWN_TRANSACTION))
+        return self._opened(with_event(_open(**_visit(address, access)), "share.opened"))
 
     def preview(self, address: str, access: AccessContext) -> OpenShare | None:
         """Return the same without counting or auditing it: for robots, link previews and HEAD."""
-        query = _with_files(Share).where(*_is_open(address, access), link_has_downloads_left())
-        return self._opened(query.execution_options(populate_existing=True))
+        return self._opened(_preview(**_visit(address, access)))
 
     def check(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor may download it now, without counting it; None otherwise."""
-        return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left(), is_served())
+        return self._session.execute(*_file(False, file_id=file_id, **_visit(address, access))).scalar_one_or_none()
 
     def get_withheld(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor could download it, but a malware scan withholds it."""
-        return self._file(file_id, *_is_downloadable(address, access), File.is_withheld.is_(True))
+        return self._session.execute(*_file(True, file_id=file_id, **_visit(address, access))).scalar_one_or_none()
 
     def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys | None) -> None:
         """Reset the counters of the sign-in attempt with a password, if it was one, and audit the sign-in for the link.
@@ -101,61 +91,48 @@ class ShareLinkRepository:
         Commits, unless the caller has a transaction.
         """
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
-        resets = () if attempt is None else (reset_attempt(),)
-        statement = audited_writes(*resets, entry=entry)
-        self._session.execute(statement, {} if attempt is None else attempt.parameters, execution_options=OWN_TRANSACTION)
+        values = entry_parameters(entry) | ({} if attempt is None else attempt.parameters)
+        statement = audit_insert_entry() if attempt is None else audited_reset()
+        self._session.execute(statement, values, execution_options=OWN_TRANSACTION)
 
     def grant_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
         """Count and audit the download of an archive as one download, commit, and return it; None if the visitor may not download it.
 
         The link must still open every file in it. See `grant_statement`.
         """
-        return self._grant(_ArchiveDownload(archive_id), address, access, visitor=visitor)
+        # One statement. A statement that waited for the lock on the link does not see what the other one recorded: if it finds the row of
+        # its own visitor, it counts nothing, and the second attempt reads the row as a repeat.
+        values = {"archive_id": archive_id, "visitor": visitor, "after": access.at - REPEAT_WITHIN, **_visit(address, access)}
+        granted = with_event(_grant_archive(**values), "share.downloaded", details={"archive_id": archive_id})
+        try:
+            row = self._session.execute(*granted).one_or_none()
+            if row is not None and row[0] is None:
+                row = self._session.execute(*granted).one_or_none()
+        except IntegrityError as error:
+            if violated_constraint(error) != _ArchiveDownload.deleted_constraint:
+                raise
+            # The archive was deleted concurrently. The statement was rolled back, so nothing was counted.
+            return None
+        return None if row is None else row[0]
 
     def resume_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
         """Audit a resumed download of an archive, commit, and return it; None if none was granted. See `resume_statement`."""
-        return self._resume(_ArchiveDownload(archive_id), address, access, visitor=visitor)
+        values = {"archive_id": archive_id, "visitor": visitor, "after": access.at - RESUME_WITHIN, **_visit(address, access)}
+        resumed = with_event(_resume_archive(**values), "share.download_resumed", details={"archive_id": archive_id})
+        row = self._session.execute(*resumed).one_or_none()
+        return None if row is None else row[0]
 
     def purge_download_visitors(self, *, before: datetime) -> int:
         """Delete the rows of visitors' downloads from before this time, in batches; return how many."""
         return sum(delete_in_batches(self._session, table, table.at < before) for table in (ShareDownload, ShareArchiveDownload))
 
-    def _grant(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
-        """One statement, because every download executes it.
-
-        Lock order: the link, the row of the visitor's download. The lock on the link makes its download limit
-        exact under concurrency. A statement that waited for that lock does not see what the other one recorded: if it finds the row of
-        its own visitor, it counts nothing, and the second attempt reads the row as a repeat.
-        """
-        query = grant_statement(download, address, access, visitor=visitor, repeated_after=access.at - REPEAT_WITHIN).select(download.model)
-        try:
-            row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
-            if row is not None and row[0] is None:
-                row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
-        except IntegrityError as error:
-            if violated_constraint(error) != download.deleted_constraint:
-                raise
-            # The file or archive was deleted concurrently. The statement was rolled back, so nothing was counted.
-            return None
-        return None if row is None else row[0]
-
-    def _resume(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
-        statement = resume_statement(download, address, access, visitor=visitor, granted_after=access.at - RESUME_WITHIN)
-        row = self._session.execute(statement.select(download.model).execution_options(**OWN_TRANSACTION)).one_or_none()
-        return None if row is None else row[0]
-
-    def _file(self, file_id: UUID, *conditions: ColumnElement[bool]) -> File | None:
-        query = select(File).join(ShareFile, ShareFile.file_id == File.id).join(Share, Share.id == ShareFile.share_id)
-        query = query.where(File.id == file_id, offered_by(Share), *conditions)
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
-
-    def _opened(self, query: Select[Any]) -> OpenShare | None:
-        rows = self._session.execute(query).all()
+    def _opened(self, query: Bound[Select[Any]]) -> OpenShare | None:
+        rows = self._session.execute(*query).all()
         return OpenShare(rows[0][0], [row[1] for row in rows], rows[0][2]) if rows else None
 
 
 class LinkAddress(NamedTuple):
-    """The address of a link as the database knows it: values, or parameters of a compiled statement."""
+    """The address of a link as the database knows it: values, or parameters of a statement."""
 
     token_hash: Any
     slug: Any
@@ -166,21 +143,97 @@ class LinkAddress(NamedTuple):
         return cls(hash_secret(address), address if is_slug(address) else "")
 
 
-def _is_at(address: str | LinkAddress) -> ColumnElement[bool]:
+def _is_at(address: LinkAddress) -> ColumnElement[bool]:
     # Always both conditions, so that one statement serves tokens and slugs.
-    token_hash, slug = LinkAddress.of(address) if isinstance(address, str) else address
-    return or_(Share.token_hash == token_hash, Share.slug == slug)
+    return or_(Share.token_hash == address.token_hash, Share.slug == address.slug)
 
 
-def _is_open(address: str | LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
+def _is_open(address: LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return _is_at(address), link_is_live(access.at), link_is_for(access), link_password_is_proven(access)
 
 
-def _is_downloadable(address: str | LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
+def _is_downloadable(address: LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return *_is_open(address, access), Share.allows_download.is_(True)
 
 
-Entry = Callable[[str], Mapping[str, Any]] | None
+Entry = Callable[[str], Mapping[str, Any]]
+"""Returns the columns of the audit event of an action."""
+
+
+def _visit(address: str, access: AccessContext) -> dict[str, Any]:
+    """Return the values of `_visited`."""
+    token_hash, slug = LinkAddress.of(address)
+    values: dict[str, Any] = {"token_hash": token_hash, "slug": slug, "now": access.at}
+    if access.user is not None:
+        values |= {"user_id": access.user.id, "user_epoch": access.user.token_epoch}
+    if access.proven is not None:
+        values |= {f"proven_{name}": value for name, value in asdict(access.proven).items()}
+    return values
+
+
+def _visited(visit: Mapping[str, Any]) -> tuple[LinkAddress, AccessContext]:
+    """Return the address of the link and the context of the visit, from the parameters of a statement."""
+    proven = {name: visit.get(f"proven_{name}") for name in ShareToken.__dataclass_fields__}
+    return LinkAddress(visit["token_hash"], visit["slug"]), AccessContext(
+        at=visit["now"],
+        user=SimpleNamespace(id=visit["user_id"], token_epoch=visit["user_epoch"]) if "user_id" in visit else None,
+        proven=ShareToken(**proven) if "proven_share_id" in visit else None,  # type: ignore[arg-type]  # parameters in place of values
+    )
+
+
+@built_once
+def _find(**visit: Any) -> Select[Share, bool, bool, bool]:
+    address, access = _visited(visit)
+    conditions = (_is_at(address), link_is_live(access.at), link_has_downloads_left(), link_opens_a_file())
+    verdicts = (link_viewer_is_signed_in(access), link_is_for(access), link_password_is_proven(access))
+    return select(Share, *verdicts).where(*conditions).execution_options(populate_existing=True)
+
+
+@built_once
+def _open(**visit: Any) -> Select[Any]:
+    address, access = _visited(visit)
+    opened = (
+        update(Share)
+        .where(*_is_open(address, access), link_has_downloads_left(), link_opens_a_file())
+        .values(open_count=Share.open_count + 1, last_opened_at=access.at)
+        .returning(*Share.__table__.c)
+        .cte("opened")
+    )
+    logged = audit_insert_for(opened, kind=Share.__tablename__)
+    return _with_files(aliased(Share, opened)).add_cte(logged.cte("logged")).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _preview(**visit: Any) -> Select[Any]:
+    address, access = _visited(visit)
+    return _with_files(Share).where(*_is_open(address, access), link_has_downloads_left()).execution_options(populate_existing=True)
+
+
+@built_once
+def _file(is_withheld: bool, *, file_id: UUID, **visit: Any) -> Select[File]:
+    address, access = _visited(visit)
+    conditions = [File.is_withheld.is_(True)] if is_withheld else [link_has_downloads_left(), is_served()]
+    query = select(File).join(ShareFile, ShareFile.file_id == File.id).join(Share, Share.id == ShareFile.share_id)
+    query = query.where(File.id == file_id, offered_by(Share), *_is_downloadable(address, access), *conditions)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _grant_archive(*, archive_id: UUID, visitor: str, after: datetime, **visit: Any) -> Select[Any]:
+    address, access = _visited(visit)
+    granted = grant_statement(_ArchiveDownload(archive_id), address, access, visitor=visitor, repeated_after=after, entry=_entry)
+    return granted.select(Archive).execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _resume_archive(*, archive_id: UUID, visitor: str, after: datetime, **visit: Any) -> Select[Any]:
+    address, access = _visited(visit)
+    resumed = resume_statement(_ArchiveDownload(archive_id), address, access, visitor=visitor, granted_after=after, entry=_entry)
+    return resumed.select(Archive).execution_options(**OWN_TRANSACTION)
+
+
+def _entry(action: str) -> Mapping[str, Any]:
+    return {**ENTRY, "action": action}
 
 
 class Download(Protocol[Row]):
@@ -188,8 +241,7 @@ class Download(Protocol[Row]):
 
     model: type[Row]
     id: Any
-    """Its id, or a parameter of a compiled statement."""
-    details: dict[str, Any]
+    """The parameter that is its id."""
     deleted_constraint: str
     """The foreign key that a record violates after a concurrent deletion."""
 
@@ -214,7 +266,6 @@ class FileDownload:
 
     def __init__(self, file_id: Any) -> None:
         self.id = file_id
-        self.details = {"file_id": file_id}
 
     def is_served_by_link(self, _access: AccessContext) -> ColumnElement[bool]:
         """The links that open it."""
@@ -239,7 +290,6 @@ class _ArchiveDownload:
 
     def __init__(self, archive_id: UUID) -> None:
         self.id = archive_id
-        self.details = {"archive_id": archive_id}
 
     def is_served_by_link(self, access: AccessContext) -> ColumnElement[bool]:
         is_ready = (*is_downloadable(access.at), has_all_files(reached_by(Share)))
@@ -251,7 +301,10 @@ class _ArchiveDownload:
         )
 
     def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
-        key = {"archive_id": literal(self.id), "visitor": literal(visitor)}
+        key = {
+            "archive_id": as_column(self.id, ShareArchiveDownload.archive_id.type),
+            "visitor": as_column(visitor, ShareArchiveDownload.visitor.type),
+        }
         return _recorded(ShareArchiveDownload, link, at, repeated_after, **key)
 
 
@@ -282,22 +335,22 @@ class DownloadStatement(NamedTuple):
 
 def grant_statement(
     download: "Download[Any]",
-    address: str | LinkAddress,
+    address: LinkAddress,
     access: AccessContext,
     *,
     visitor: Any,
     repeated_after: Any,
+    entry: "Entry",
     conditions: Sequence[ColumnElement[bool]] = (),
-    entry: "Entry" = None,
 ) -> DownloadStatement:
-    """Return the statement that counts and audits a download, from values or from parameters of a compiled statement.
+    """Return the statement that counts and audits a download, from parameters of a statement that is built once.
 
     A repeat since `repeated_after` is only audited: the visitor still has a URL for the whole file, and a player or a download manager
     requests its start more than once. Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the
     link makes its download limit exact under concurrency. A statement that waited for that lock does not see what the other one recorded:
     if it finds the row of its own visitor, it counts nothing, and a second attempt reads the row as a repeat.
 
-    `conditions` must hold too. `entry` returns the columns of the audit event of an action; None: those of the current request.
+    `conditions` must hold too.
     """
     is_repeated = download.was_granted(visitor, after=repeated_after).label("is_repeated")
     has_left = link_has_downloads_left()
@@ -310,21 +363,21 @@ def grant_statement(
     recorded = download.record(locked, visitor=visitor, at=access.at, repeated_after=repeated_after)
     counting = update(Share).where(Share.id == locked.c.id, exists(select(recorded.c.done)))
     granted = counting.values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
-    logged = _audited(granted, download, "share.downloaded", entry)
-    logged_again = _audited(repeated, download, "share.download_resumed", entry)
+    logged = _audited(granted, "share.downloaded", entry)
+    logged_again = _audited(repeated, "share.download_resumed", entry)
     allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
     return DownloadStatement(download, opened, allowed, (logged.cte("logged"), logged_again.cte("logged_again")))
 
 
 def resume_statement(
     download: "Download[Any]",
-    address: str | LinkAddress,
+    address: LinkAddress,
     access: AccessContext,
     *,
     visitor: Any,
     granted_after: Any,
+    entry: "Entry",
     conditions: Sequence[ColumnElement[bool]] = (),
-    entry: "Entry" = None,
 ) -> DownloadStatement:
     """Return the statement that audits a resumed download, if one was granted to the visitor since `granted_after`.
 
@@ -332,13 +385,11 @@ def resume_statement(
     """
     granted_before = _granted_before(download, address, access, visitor=visitor, after=granted_after)
     resumed = granted_before.where(*conditions).cte("resumed")
-    logged = _audited(resumed, download, "share.download_resumed", entry).cte("logged")
+    logged = _audited(resumed, "share.download_resumed", entry).cte("logged")
     return DownloadStatement(download, resumed, select(resumed.c.id).subquery("allowed"), (logged,))
 
 
-def _granted_before(
-    download: "Download[Any]", address: str | LinkAddress, access: AccessContext, *, visitor: Any, after: Any
-) -> Select[UUID]:
+def _granted_before(download: "Download[Any]", address: LinkAddress, access: AccessContext, *, visitor: Any, after: Any) -> Select[UUID]:
     """Return the query for the link if the visitor may still download through it, except for its limit, and did after that time."""
     was_granted = download.was_granted(visitor, after=after)
     return select(Share.id).where(*_is_downloadable(address, access), was_granted, download.is_served_by_link(access))
@@ -353,9 +404,8 @@ def _recorded(table: Any, link: CTE, at: Any, repeated_after: Any, **key: Column
     return changed.returning(literal(1).label("done")).cte("recorded")
 
 
-def _audited(changed: CTE, download: "Download[Any]", action: str, entry: "Entry") -> Insert:
-    bound = None if entry is None else entry(action)
-    return audit_insert_for(changed, action, kind=Share.__tablename__, details=download.details, entry=bound)
+def _audited(changed: CTE, action: str, entry: "Entry") -> Insert:
+    return audit_insert_for(changed, kind=Share.__tablename__, entry=entry(action))
 
 
 def _with_files(link: Any) -> Select[Any]:

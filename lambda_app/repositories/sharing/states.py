@@ -1,6 +1,6 @@
 """The condition for a share link or file request to be in a state."""
 
-from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_
 
@@ -8,7 +8,7 @@ from lambda_app.models import FileRequest, Share
 from lambda_app.schemas.sharing.states import LinkState
 
 
-def in_state(link: type[Share] | type[FileRequest], state: LinkState, *, at: datetime) -> ColumnElement[bool]:
+def in_state(link: type[Share] | type[FileRequest], state: LinkState, *, at: Any) -> ColumnElement[bool]:
     """The links that are in this state at this time."""
     match state:
         case LinkState.ACTIVE:

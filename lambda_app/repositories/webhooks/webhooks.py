@@ -1,19 +1,20 @@
 """Queries on webhooks."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
 from lambda_app.models import Webhook, WebhookDelivery
 from lambda_app.repositories.accounts.current_user import lock_current
-from lambda_app.repositories.audit import AuditRepository, audited_change
+from lambda_app.repositories.audit import AuditRepository, audited_change, with_event
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, built_once
 
 KIND = "webhook"
 _EXISTS = Webhook.deleted_at.is_(None)
@@ -33,8 +34,7 @@ class WebhookRepository:
         """
         with own_transaction(self._session):
             lock_current(self._session, webhook.owner_id, token_epoch=owner_epoch)
-            count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id, _EXISTS)
-            if self._session.execute(count).scalar_one() >= webhooks_max:
+            if self._session.execute(*_count(owner_id=webhook.owner_id)).scalar_one() >= webhooks_max:
                 return False
             self._session.add(webhook)
             self._session.flush()
@@ -44,30 +44,36 @@ class WebhookRepository:
 
     def list_for_owner(self, owner_id: UUID) -> list[Webhook]:
         """Return the webhooks of the user, the oldest first."""
-        query = select(Webhook).where(Webhook.owner_id == owner_id, _EXISTS).order_by(Webhook.created_at, Webhook.id)
-        return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
+        return list(self._session.execute(*_list(owner_id=owner_id)).scalars())
 
     def get(self, webhook_id: UUID, *, owner_id: UUID) -> Webhook | None:
         """Return a webhook of the user."""
-        query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(*_get(webhook_id=webhook_id, owner_id=owner_id)).scalar_one_or_none()
 
-    def update(self, webhook_id: UUID, *, owner_id: UUID, changes: Mapping[str, Any], action: str, fields: list[str]) -> Webhook | None:
-        """Change a webhook of the user, audit it as `action` and commit; None if there is none."""
-        change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
-        change = change.values(**changes, updated_at=clock.now())
-        statement = audited_change(change.returning(*Webhook.__table__.c), Webhook, action, details={"fields": fields})
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+    def update(
+        self,
+        webhook_id: UUID,
+        *,
+        owner_id: UUID,
+        changes: Mapping[str, Any],
+        action: str,
+        fields: list[str],
+        keeps_old_secret: bool = False,
+    ) -> Webhook | None:
+        """Change a webhook of the user, audit it as `action` and commit; None if there is none.
+
+        With `keeps_old_secret`, the secret of the row becomes the previous one. `reencrypt-links` may have changed it meanwhile.
+        """
+        updated = _update(keeps_old_secret, webhook_id=webhook_id, owner_id=owner_id, now=clock.now(), **changes)
+        return self._session.execute(*with_event(updated, action, details={"fields": fields})).scalar_one_or_none()
 
     def remove(self, webhook_id: UUID, *, owner_id: UUID) -> bool:
         """Mark a webhook of the user as deleted and stop it, audit it and commit; False if there is none. `purge` deletes the rows.
 
         The result of a batch that is being sent is dropped.
         """
-        removed = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
-        removed = removed.values(deleted_at=clock.now(), is_enabled=False, lease_id=None, leased_until=None)
-        statement = audited_change(removed.returning(*Webhook.__table__.c), Webhook, "webhook.deleted")
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+        removed = with_event(_remove(webhook_id=webhook_id, owner_id=owner_id, now=clock.now()), "webhook.deleted")
+        return self._session.execute(*removed).scalar_one_or_none() is not None
 
     def purge(self) -> int:
         """Delete the deliveries of deleted webhooks in batches, and the webhooks that have none left; return how many webhooks."""
@@ -75,3 +81,38 @@ class WebhookRepository:
         delete_in_batches(self._session, WebhookDelivery, WebhookDelivery.webhook_id.in_(select(Webhook.id).where(deleted)))
         has_deliveries = exists().where(WebhookDelivery.webhook_id == Webhook.id)
         return delete_in_batches(self._session, Webhook, deleted, ~has_deliveries)
+
+
+@built_once
+def _count(*, owner_id: UUID) -> Select[int]:
+    return select(func.count()).select_from(Webhook).where(Webhook.owner_id == owner_id, _EXISTS)
+
+
+@built_once
+def _list(*, owner_id: UUID) -> Select[Webhook]:
+    query = select(Webhook).where(Webhook.owner_id == owner_id, _EXISTS).order_by(Webhook.created_at, Webhook.id)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _get(*, webhook_id: UUID, owner_id: UUID) -> Select[Webhook]:
+    query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
+    return query.execution_options(populate_existing=True)
+
+
+@built_once
+def _update(keeps_old_secret: bool, *, webhook_id: UUID, owner_id: UUID, now: datetime, **changes: Any) -> Select[Webhook]:
+    if keeps_old_secret:
+        changes = {**changes, "encrypted_previous_secret": Webhook.encrypted_secret}
+    change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
+    change = change.values(**changes, updated_at=now)
+    statement = audited_change(change.returning(*Webhook.__table__.c), Webhook)
+    return statement.execution_options(**OWN_TRANSACTION)
+
+
+@built_once
+def _remove(*, webhook_id: UUID, owner_id: UUID, now: datetime) -> Select[Webhook]:
+    removed = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
+    removed = removed.values(deleted_at=now, is_enabled=False, lease_id=None, leased_until=None)
+    statement = audited_change(removed.returning(*Webhook.__table__.c), Webhook)
+    return statement.execution_options(**OWN_TRANSACTION)

@@ -183,13 +183,13 @@ class TransferService:
 
     def decline(self, user: User, transfer_id: UUID) -> None:
         """Decline a transfer to the user. Raises TransferNotFoundError."""
-        if not self._transfers.end(transfer_id, OwnershipTransfer.to_id == user.id, action="ownership.declined"):
+        if not self._transfers.end(transfer_id, to_id=user.id, action="ownership.declined"):
             raise TransferNotFoundError
 
     def withdraw(self, user: User, transfer_id: UUID) -> None:
         """Withdraw a transfer that was not accepted: of the user's own files, or any for a superuser. Raises TransferNotFoundError."""
-        conditions = () if user.is_superuser else (OwnershipTransfer.from_id == user.id,)
-        if not self._transfers.end(transfer_id, *conditions, action="ownership.withdrawn"):
+        giver_id = None if user.is_superuser else user.id
+        if not self._transfers.end(transfer_id, from_id=giver_id, action="ownership.withdrawn"):
             raise TransferNotFoundError
 
     def _mails(self, editor: User, giver: User, recipient: str) -> list[Mail]:

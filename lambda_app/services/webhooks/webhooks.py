@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
@@ -133,13 +134,13 @@ class WebhookService:
         webhook, secret = self.get(user, webhook_id), new_secret()
         changes: dict[str, object] = {
             "encrypted_secret": self._cipher.encrypt(secret, row_id=webhook_id),
-            # The value of the row, which `reencrypt-links` may have changed meanwhile.
-            "encrypted_previous_secret": Webhook.encrypted_secret,
             "previous_secret_until": clock.now() + OLD_SECRET_LIFETIME,
         }
-        if webhook.disabled_reason == DISABLED_BECAUSE_UNREADABLE:
+        is_readable = webhook.disabled_reason != DISABLED_BECAUSE_UNREADABLE
+        if not is_readable:
             changes |= {"encrypted_previous_secret": None, "previous_secret_until": None, "is_enabled": True, **_enabling()}
-        return WebhookSecret(self._changed(user, webhook_id, changes, action="webhook.secret_rotated", fields=["secret"]), secret)
+        rotated = self._changed(user, webhook_id, changes, action="webhook.secret_rotated", fields=["secret"], keeps_old_secret=is_readable)
+        return WebhookSecret(rotated, secret)
 
     def delete(self, user: User, webhook_id: UUID) -> None:
         """Delete a webhook and its deliveries. Raises NoSuchWebhookError."""
@@ -172,8 +173,8 @@ class WebhookService:
             raise NoSuchDeliveryError
         return delivery
 
-    def _changed(self, user: User, webhook_id: UUID, changes: dict[str, object], *, action: str, fields: list[str]) -> Webhook:
-        webhook = self._webhooks.update(webhook_id, owner_id=user.id, changes=changes, action=action, fields=fields)
+    def _changed(self, user: User, webhook_id: UUID, changes: dict[str, object], **options: Any) -> Webhook:
+        webhook = self._webhooks.update(webhook_id, owner_id=user.id, changes=changes, **options)
         if webhook is None:
             raise NoSuchWebhookError
         return webhook
