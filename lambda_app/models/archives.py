@@ -38,6 +38,7 @@ class Archive(Timestamps, Base):
         Index("ux_archive_holder_id_fingerprint", "holder_id", "fingerprint", unique=True, postgresql_where=IS_CURRENT),
         Index("ux_archive_holder_id_is_linked_number", "holder_id", IS_LINKED, "number", unique=True),
         Index("ix_archive_user_id_created_at_id", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_archive_share_id", "share_id", postgresql_where=IS_LINKED),
         Index("ix_archive_status", "status", "id"),
     )
 
