@@ -9,16 +9,35 @@ const PART_BYTES = 8 * 1024 ** 2;
 /** As much of an element as the script uses. */
 class FakeElement {
   readonly dataset: Record<string, string> = { maxSizeBytes: String(1024 ** 3) };
-  readonly children: FakeElement[] = [];
+  children: FakeElement[] = [];
   readonly listeners = new Map<string, (event: unknown) => void>();
   readonly attributes = new Map<string, string>();
+  readonly classList = { toggle: () => undefined };
+  className = "";
   hidden = false;
   textContent = "";
   files: readonly File[] = [];
 
-  append(child: FakeElement): void {
-    this.children.push(child);
+  get firstChild(): FakeElement | undefined {
+    return this.children[0];
   }
+  get lastChild(): FakeElement | undefined {
+    return this.children.at(-1);
+  }
+  get lastElementChild(): FakeElement | undefined {
+    return this.children.at(-1);
+  }
+  /** The element and all below it. */
+  get all(): FakeElement[] {
+    return [this, ...this.children.flatMap((child) => child.all)];
+  }
+  append(...children: FakeElement[]): void {
+    this.children.push(...children);
+  }
+  replaceChildren(...children: FakeElement[]): void {
+    this.children = children;
+  }
+  scrollIntoView(): void {}
   addEventListener(type: string, listener: (event: unknown) => void): void {
     this.listeners.set(type, listener);
   }
@@ -109,7 +128,7 @@ function film(name: string): File {
 async function openPage(server: GuestServer) {
   const elements: Record<string, FakeElement> = {};
   const byId = (id: string) => (elements[id] ??= new FakeElement());
-  vi.stubGlobal("document", { getElementById: byId, createElement: () => new FakeElement() });
+  vi.stubGlobal("document", { getElementById: byId, createElement: () => new FakeElement(), createElementNS: () => new FakeElement() });
   vi.stubGlobal("location", { pathname: "/r/token" });
   vi.stubGlobal("navigator", { onLine: true });
   vi.stubGlobal("sessionStorage", { getItem: () => null, setItem: () => undefined });
@@ -117,12 +136,12 @@ async function openPage(server: GuestServer) {
   vi.stubGlobal("XMLHttpRequest", FakeXhr);
   vi.stubGlobal("fetch", server.fetch);
   new Function(await readFile(SCRIPT, "utf8"))();
-  const row = (index: number) => byId("sent").children[index]?.children ?? [];
-  const button = (index: number, label: string) => row(index).find((child) => child.textContent === label);
+  const row = (index: number) => byId("sent").children[index]?.all ?? [];
+  const button = (index: number, label: string) => row(index).find((child) => child.textContent === label && child.listeners.has("click"));
   return {
     choose(...files: File[]): void {
       byId("chosen").files = files;
-      byId("form").emit("submit");
+      byId("chosen").emit("change");
     },
     button,
     press(index: number, label: string): void {
@@ -130,8 +149,11 @@ async function openPage(server: GuestServer) {
       if (found === undefined || found.hidden) throw new Error(`there is no button ${label}`);
       found.emit("click");
     },
-    // After name, size and progress bar.
-    text: (index: number) => row(index)[3]?.textContent ?? "",
+    text: (index: number) =>
+      row(index)
+        .find(({ className }) => className.startsWith("result"))
+        ?.all.map(({ textContent }) => textContent)
+        .join("") ?? "",
     status: () => byId("status").textContent,
   };
 }
@@ -163,7 +185,7 @@ describe("a cancelled upload of a guest", () => {
     const server = new GuestServer(1);
     const page = await openPage(server);
     page.choose(film("film.mp4"));
-    await vi.waitFor(() => expect(page.text(0)).toBe("Sending …"));
+    await vi.waitFor(() => expect(page.text(0)).toMatch(/^Sending/));
     await vi.waitFor(() => expect(server.uploads.size).toBe(1));
     const abort = holding(/\/abort$/);
     server.hold = abort.hold;
@@ -175,7 +197,7 @@ describe("a cancelled upload of a guest", () => {
     await vi.waitFor(() => expect(page.text(0)).toBe("Cancelled"));
     FakeXhr.isHeld = false;
     page.press(0, "Try again");
-    await vi.waitFor(() => expect(page.text(0)).toBe("Received"));
+    await vi.waitFor(() => expect(page.text(0)).toMatch(/^Arrived and verified/));
     expect(server.aborted).toEqual(["file-1"]);
     expect(server.refusals).toBe(0);
   });
@@ -209,7 +231,7 @@ describe("a cancelled upload of a guest", () => {
     await vi.waitFor(() => expect(abort.reached()).toBe(true));
     await soon();
     abort.release();
-    await vi.waitFor(() => expect(page.text(1)).toBe("Received"));
+    await vi.waitFor(() => expect(page.text(1)).toMatch(/^Arrived and verified/));
     expect(server.refusals).toBe(0);
   });
 
@@ -253,7 +275,7 @@ describe("a cancelled upload of a guest", () => {
     server.isReachable = true;
     FakeXhr.isHeld = false;
     page.press(0, "Try again");
-    await vi.waitFor(() => expect(page.text(0)).toBe("Received"));
+    await vi.waitFor(() => expect(page.text(0)).toMatch(/^Arrived and verified/));
     expect([...server.uploads]).toEqual(["file-1"]);
   });
 });

@@ -217,7 +217,10 @@ def results(
             *({"see": "Until you confirm the address"}, {"see": "File arrived and verified"}, {"idle": True}, {"axe": True}),
             *({"click": "Request export"}, {"fill": "Current password", "value": member.password, "within": "dialog"}),
             *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}, {"resize": 320}, {"resize": 1280}),
-            *({"see": "Mails are sent once you have confirmed your address."}, {"click": "A link expires within a day", "role": "switch"}),
+            *(
+                {"see": "Mails are sent once you have confirmed your address."},
+                {"click": "A link or file request expires within a day", "role": "switch"},
+            ),
             *({"see": "Changes saved"}, {"open": unsubscribing}, {"see": "Files received through your file requests"}, {"axe": True}),
             *({"resize": 320}, {"press": "Turn off"}, {"see": "These mails are off"}, {"axe": True}),
         ],

@@ -38,7 +38,7 @@ def small(name: str, body: bytes = b"hello", content_type: str = "text/plain") -
 
 
 JOBS = (
-    *("offline", "token", "part refused", "parts refused", "quota", "changed", "names", "empty", "folder", "paste and drop"),
+    *("offline", "token", "session", "part refused", "parts refused", "quota", "changed", "names", "empty", "folder", "paste and drop"),
     *("two tabs", "many", "killed"),
 )
 
@@ -74,6 +74,14 @@ def results(site: Site, accounts: dict[str, Account], visit: Callable[[dict[str,
         "token": [
             {"refuse": {"address": "/complete", "method": "POST", "status": 401, "code": "not_authenticated", "times": 1}},
             *(*upload, done),
+        ],
+        "session": [
+            {"refuse": {"address": "/session/refresh", "method": "POST", "status": 401, "code": "not_authenticated", "times": 1}},
+            {"refuse": {"address": "/complete", "method": "POST", "status": 401, "code": "not_authenticated", "times": 1}},
+            {"upload": "Choose files", "files": [small("kept.txt")]},
+            {"see": "Sign in, and the uploads on this page continue."},
+            {"fill": "Password", "value": accounts["session"].password, "within": "dialog"},
+            *({"click": "Sign in", "within": "dialog"}, done),
         ],
         "part refused": [{"refuse": {**store, "status": 403, "code": "AccessDenied", "times": 1}}, *upload, done],
         "parts refused": [
@@ -156,6 +164,11 @@ def test_upload_survives_a_fault(results: Results, client: httpx.Client, account
 def test_refused_token_is_renewed_once(results: Results) -> None:
     assert sum(url.endswith("/session/refresh") for url in results["token"]["requests"]) == 1
     assert results["token"]["statuses"].count(401) == 1
+
+
+def test_upload_continues_after_the_session_has_ended(client: httpx.Client, results: Results, accounts: dict[str, Account]) -> None:
+    assert "failed" not in results["session"]
+    assert stored(client, accounts["session"]) == [("kept.txt", 5, "available")]
 
 
 @pytest.mark.parametrize("name", ["quota", "changed"])

@@ -198,6 +198,7 @@ def test_page_of_a_link_shows_small_previews_from_the_bucket_only(api: httpx.Cli
     response = shared_page(api, previewing, owner)
 
     (image,) = re.findall('<img src="([^"]+)"', response.text)
+    assert 'id="view-tiles" checked' in response.text
     assert "/small?" in image
     assert "X-Amz-Expires=300&" in unescape(image)
     assert "/large" not in response.text

@@ -67,7 +67,7 @@ def start_era(log: OwnLog) -> None:
 def test_copy_is_locked_and_cannot_be_deleted(log: OwnLog, bucket: Bucket) -> None:
     ((key, version),) = [entry for entry in bucket.versions() if entry[0] == newest_key(log)]
 
-    kept = bucket.call("get_object", Key=key, VersionId=version)
+    kept = bucket.call("head_object", Key=key, VersionId=version)
     for bypass in ({}, {"BypassGovernanceRetention": True}):
         with pytest.raises(AwsResponseError) as refused:
             bucket.call("delete_object", Key=key, VersionId=version, **bypass)

@@ -1,4 +1,4 @@
-/** A session that ended while the user was typing: the page stays as it is, below a form to sign in again. */
+/** A session that ended while the user was typing or uploading: the page stays as it is, below a form to sign in again. */
 
 import { isApiError } from "@we-upload/client";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
@@ -13,6 +13,7 @@ import { Field, FieldError, SubmitButton } from "../ui/controls";
 import { Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { hasSignInProviders } from "./sign-in-providers";
+import { uploadTotals } from "../uploads/upload-store";
 
 const typedInto = new WeakSet<EventTarget>();
 document.addEventListener("input", ({ target }) => target && typedInto.add(target), { capture: true });
@@ -22,6 +23,12 @@ function hasUnsentText(): boolean {
   return [...document.querySelectorAll<HTMLInputElement>("input:not([type=search],[type=password]), textarea")].some(
     (field) => typedInto.has(field) && field.value !== "",
   );
+}
+
+/** Whether there are unfinished uploads, which the end of the session may have stopped already. After a reload, their files are chosen again. */
+function hasUploads(): boolean {
+  const totals = uploadTotals.value;
+  return totals !== null && totals.verifiedCount < totals.count;
 }
 
 let isWanted = false;
@@ -41,7 +48,7 @@ export async function signOutEverywhere(): Promise<void> {
 /** Leave the page of a session that has ended, or first let the user sign in again. */
 export function endSession(leave: () => void): void {
   if (isOpen) return;
-  if (isWanted || !hasUnsentText()) {
+  if (isWanted || !(hasUnsentText() || hasUploads())) {
     isWanted = false;
     return leave();
   }
@@ -72,6 +79,7 @@ function SignInAgain({ onDone, onLeave }: SignInAgainProps) {
   const id = useId();
   const form = useRef<HTMLFormElement>(null);
   const [account] = useState(user.value);
+  const [isUploading] = useState(hasUploads);
   const [isBusy, setBusy] = useState(false);
   const [needsCode, setNeedsCode] = useState(account?.has_second_factor ?? false);
   const [error, setError] = useState<string | null>(null);
@@ -86,6 +94,7 @@ function SignInAgain({ onDone, onLeave }: SignInAgainProps) {
       if (found.id !== account?.id) return window.location.reload();
       enter(found);
       onDone();
+      if (isUploading) void import("../uploads/upload-engine").then(({ retryAfterSignIn }) => retryAfterSignIn(), showProblem);
     } catch (cause) {
       if (isApiError(cause, "second_factor_required")) setNeedsCode(true);
       setError(problemText(cause));
@@ -119,7 +128,7 @@ function SignInAgain({ onDone, onLeave }: SignInAgainProps) {
       }
     >
       <form id={id} ref={form} class="dlg-text stack" onSubmit={onSubmit}>
-        <p class="soft">{s.again.text}</p>
+        <p class="soft">{isUploading ? s.again.uploads : s.again.text}</p>
         {takesPassword && (
           <>
             <input type="email" name="username" autoComplete="username" value={account?.email} hidden readOnly />

@@ -104,6 +104,11 @@ export const resumeUpload = (id?: string) => uploader?.resume(id);
 export const retryUpload = (id: string) => uploader?.retry(id);
 export const dismissUpload = (id: string) => uploader?.remove(id);
 
+/** Go on with the uploads that the end of the session has stopped. */
+export function retryAfterSignIn(): void {
+  for (const { id, error } of uploader?.items ?? []) if (error?.problem["status"] === 401) uploader?.retry(id);
+}
+
 export function cancelUpload(id: string): void {
   uploader?.cancel(id).then(() => uploader?.remove(id), showProblem);
 }

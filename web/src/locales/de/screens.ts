@@ -130,6 +130,7 @@ export const screens: ScreenTexts = {
   again: {
     title: "Erneut anmelden",
     text: "Ihre Sitzung ist beendet. Melden Sie sich an, um weiterzumachen; Ihre Eingaben sind noch da.",
+    uploads: "Ihre Sitzung ist beendet. Melden Sie sich an, dann werden die Uploads dieser Seite fortgesetzt.",
     otherTab: "In einem neuen Tab mit einem Anbieter anmelden, dann zurückkommen",
     leave: "Verwerfen und verlassen",
   },

@@ -138,6 +138,7 @@ export const screens = {
   again: {
     title: "Sign in again",
     text: "Your session has ended. Sign in to go on; what you typed is still there.",
+    uploads: "Your session has ended. Sign in, and the uploads on this page continue.",
     otherTab: "Sign in with a provider in a new tab, then come back",
     leave: "Discard and leave",
   },
