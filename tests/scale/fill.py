@@ -175,10 +175,11 @@ STATEMENTS = (
         CASE g.n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'file.available' END,
         now() - (:events - g.n) * interval '1 second',
         'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + g.n % :links), 12, '0') AS uuid), '{}'
-    FROM generate_series(1, :events) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    FROM generate_series(1, :events) AS g (n)
+        JOIN scale_user ON scale_user.n = CASE WHEN g.n % 4 = 1 THEN 1 ELSE 1 + g.n % :users END
     ORDER BY g.n
     """,
-    # Of each account a webhook; the owner's gets every second event. One delivery in a thousand has not arrived.
+    # Each account has a webhook. The owner's gets every second event, another one every fourth. Two deliveries in a thousand are pending.
     """
     INSERT INTO webhook (id, owner_id, url, encrypted_secret, next_due_at, created_at, updated_at)
     SELECT scale_user.id, scale_user.id, 'https://receiver.example/hook', 'x',
@@ -187,7 +188,7 @@ STATEMENTS = (
     """,
     """
     INSERT INTO webhook_delivery (webhook_id, event_id, status, next_attempt_at)
-    SELECT owner_id, id, CASE WHEN id % 1000 = 0 THEN 'pending' ELSE 'delivered' END, at FROM published_event
+    SELECT owner_id, id, CASE WHEN id % 1000 < 2 THEN 'pending' ELSE 'delivered' END, at FROM published_event
     """,
     """
     INSERT INTO notification_setting (user_id, link_downloads, request_uploads, link_expiry, new_sign_ins)
