@@ -52,6 +52,8 @@ class User(Timestamps, Base):
     """Incremented to end every session, access token and API key of the account at once."""
     email_verified_at: Mapped[datetime | None]
     """When the user confirmed the address; None while it is unconfirmed."""
+    had_verified_email: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether the account had a confirmed address before this one: its second factor then belongs to a person, not to a squatter."""
     display_name: Mapped[str | None] = mapped_column(String(DISPLAY_NAME_MAX_LENGTH))
     """The name that the user chose. Not unique and not verified."""
     locale: Mapped[str | None] = mapped_column(String(LOCALE_MAX_LENGTH))

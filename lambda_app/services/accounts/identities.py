@@ -306,7 +306,9 @@ class IdentityService:
             raise NoAccountError
         # What was committed between the two. Requests that come later see that their credentials have ended (`current_user`).
         closed.update(self._open_access.close_all(user.id))
-        self._factors.clear(user.id, action="second_factor.reset")
+        if not locked.had_verified_email:
+            # Otherwise the address may be mistyped, and the factor still protects the account.
+            self._factors.clear(user.id, action="second_factor.reset")
         removed = self._identities.remove_all(user.id)
         self._named_access.activate(user.id, email=user.email)
         details = {"by": "provider", "closed": dict(closed), "identities": removed}

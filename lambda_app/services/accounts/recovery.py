@@ -205,8 +205,9 @@ class RecoveryService:
             # What was committed between the two. Requests that come later see that their credentials have ended (`current_user`).
             closed.update(self._open_access.close_all(user.id))
             details["closed"] = dict(closed)
-            # Another person may have set it up.
-            self._factors.clear(user.id, action="second_factor.reset")
+            if not user.had_verified_email:
+                # Another person may have set it up. Otherwise the address may be mistyped, and the factor still protects the account.
+                self._factors.clear(user.id, action="second_factor.reset")
         # Another person may have linked them. The owner links them again; a provider that is trusted for addresses does so by itself.
         details["identities"] = self._identities.remove_all(user.id)
         self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)

@@ -201,8 +201,9 @@ class UserService:
         action, details = _audit_entry_of(changes)
         previous_email = None
         if changes.keys() & {"email", "password"}:
-            address = (editor if is_self else self._users.require(user_id)).email
-            previous_email = address if changes.get("email", address) != address else None
+            account = editor if is_self else self._users.require(user_id)
+            address = account.email
+            previous_email = _replaced_address(account, changes)
             if "password" in changes:
                 password = changes.pop("password")
                 validate_password_strength(password, email=changes.get("email", address))
@@ -277,6 +278,14 @@ class UserService:
             updated_at=now,
         )
         return self._users.add(user, action="user.registered")
+
+
+def _replaced_address(account: User, changes: dict[str, Any]) -> str | None:
+    """Return the address that the changes replace, if they do. Then they also record whether the account had confirmed it."""
+    if changes.get("email", account.email) == account.email:
+        return None
+    changes["had_verified_email"] = account.had_verified_email or account.email_verified_at is not None
+    return account.email
 
 
 def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -194,15 +194,35 @@ def test_takeover_closes_what_was_opened_while_it_ran(site: Mailing, thread: Thr
     assert '"shares":1' in details.replace(" ", "")
 
 
-def test_takeover_by_mail_removes_the_second_factor_of_a_squatter(site: Mailing) -> None:
-    squatter = make_account(site.services, is_verified=False)
+def turn_factor_on(site: Mailing, account: Account) -> None:
     with site.services.engine.begin() as connection:
         planted = "UPDATE \"user\" SET totp_secret = 'planted', totp_confirmed_at = now() WHERE id = :id"
-        connection.execute(text(planted), {"id": squatter.id})
-    site.client.post(f"{API}/login/forgot-password", json={"email": squatter.email})
+        connection.execute(text(planted), {"id": account.id})
 
+
+def reset_password(site: Mailing, email: str) -> httpx.Response:
+    """Reset the password by mail, and return the response to the sign-in with it."""
+    site.client.post(f"{API}/login/forgot-password", json={"email": email})
     reset = site.client.post(f"{API}/login/reset-password", json={"token": site.token(), "password": "a better password"})
-
     assert reset.status_code == 204
-    signed_in = site.client.post(f"{API}/login/token", data={"username": squatter.email, "password": "a better password"})
+    return site.client.post(f"{API}/login/token", data={"username": email, "password": "a better password"})
+
+
+def test_takeover_by_mail_removes_the_second_factor_of_a_squatter(site: Mailing) -> None:
+    squatter = make_account(site.services, is_verified=False)
+    turn_factor_on(site, squatter)
+
+    signed_in = reset_password(site, squatter.email)
+
     assert signed_in.status_code == 200, signed_in.text
+
+
+def test_reader_of_a_mistyped_address_does_not_get_past_the_second_factor(site: Mailing) -> None:
+    account, mistyped = make_account(site.services), f"{uuid4()}@example.com"
+    proof = {"current_password": account.password}
+    site.client.put(ME, json={"email": mistyped, **proof}, headers=account.headers).raise_for_status()
+    turn_factor_on(site, account)
+
+    signed_in = reset_password(site, mistyped)
+
+    assert_problem(signed_in, 403, "second_factor_required")

@@ -1,4 +1,4 @@
-"""Indexes that find file requests which expire soon, and the archives of a link that is deleted."""
+"""Indexes for expiring file requests and for archives of deleted links. Whether an account had a confirmed address."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,16 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the indexes. They take a lock against writes: a deployment has few file requests and archives, compared with files."""
+    """Create the column and the indexes, under a lock against writes: file requests and archives are few, compared with files."""
     op.create_index("ix_file_request_expires_at_live", "file_request", ["expires_at", "id"], postgresql_where=sa.text("revoked_at IS NULL"))
+    op.add_column("user", sa.Column("had_verified_email", sa.Boolean(), server_default=sa.false(), nullable=False))
+    # Earlier addresses of an account were not recorded. A second factor then counts as one of the person who had a confirmed address.
+    op.execute('UPDATE "user" SET had_verified_email = true WHERE totp_confirmed_at IS NOT NULL')
     op.create_index("ix_archive_share_id", "archive", ["share_id"], postgresql_where=sa.text("share_id IS NOT NULL"))
 
 
 def downgrade() -> None:
-    """Drop the indexes."""
+    """Drop the indexes and the column."""
     op.drop_index("ix_archive_share_id", table_name="archive")
+    op.drop_column("user", "had_verified_email")
     op.drop_index("ix_file_request_expires_at_live", table_name="file_request")
