@@ -289,7 +289,7 @@ def test_logout_ends_the_session_on_the_server(ada: Person) -> None:
 
     ada.run("logout")
 
-    ada.run("ls", status=2)
+    ada.run("ls", status=3)
     path.write_text(kept)
     ada.run("ls", status=3)
 

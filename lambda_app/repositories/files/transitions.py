@@ -62,6 +62,7 @@ from lambda_app.repositories.files.tombstones import columns_before_end, tombsto
 from lambda_app.repositories.sharing.file_requests import live_request
 from lambda_app.repositories.sharing.guest_throttle import (
     RESET_AFTER,
+    THROTTLE_PARAMETERS,
     ThrottledUpload,
     blocked_until,
     count_guest_upload,
@@ -273,7 +274,7 @@ def _reserve_for_guest(
     **more: Any,
 ) -> Select[bool, bool, bool, datetime | None]:
     """`more` are the columns of the file, and the parameters of the throttle."""
-    throttle = {name: more.pop(name) for name in ("sources", "kinds", "reset_before")}
+    throttle = {name: more.pop(name) for name in THROTTLE_PARAMETERS}
     size_bytes = more["size_bytes"]
     open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(size_bytes, rules)).label("accepts"))
     is_open = (FileRequest.token_hash == request_token_hash, *live_request(now))

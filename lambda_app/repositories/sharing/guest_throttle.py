@@ -4,7 +4,22 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, SmallInteger, String, any_, case, cast, column, func, literal, select, true
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    SmallInteger,
+    String,
+    any_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from lambda_app.models import AttemptKind, SignInAttempt
@@ -21,6 +36,11 @@ FIRST_DELAY_SECONDS = 60
 """First delay; it doubles with each further refusal."""
 RESET_AFTER = timedelta(hours=1)
 """Age at which a counter starts again."""
+THROTTLE_PARAMETERS = (
+    *("reset_before", "sources", "kinds", "free_points"),
+    *(f"free_points_{kind.value}" for kind in FREE_POINTS_OF_WIDER_NETWORK),
+)
+"""Names of the parameters of `count_guest_upload`, beside the time."""
 
 
 class ThrottledUpload(NamedTuple):
@@ -35,13 +55,17 @@ class ThrottledUpload(NamedTuple):
 
 
 def source_parameters(sources: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of `count_guest_upload`: the keys of the network and of the wider networks around it, the narrowest first."""
+    """Return the parameters of `count_guest_upload`: the keys of the network and of the wider networks around it, the narrowest first.
+
+    With the free points of each kind of network.
+    """
     kinds = (AttemptKind.GUEST, *FREE_POINTS_OF_WIDER_NETWORK)
-    return {"sources": list(sources), "kinds": [kind.value for kind in kinds[: len(sources)]]}
+    free = {f"free_points_{kind.value}": points for kind, points in FREE_POINTS_OF_WIDER_NETWORK.items()}
+    return {"sources": list(sources), "kinds": [kind.value for kind in kinds[: len(sources)]], "free_points": FREE_POINTS, **free}
 
 
 def count_guest_upload(
-    rows: CTE, *, reveals_quota: ColumnElement[bool], sources: Any, kinds: Any, now: datetime, reset_before: datetime
+    rows: CTE, *, reveals_quota: ColumnElement[bool], now: datetime, reset_before: datetime, sources: Any, kinds: Any, **free_points: Any
 ) -> CTE:
     """Return the CTE that counts one upload of the sources if `rows` has a row. It has a row itself unless a source is blocked.
 
@@ -57,7 +81,9 @@ def count_guest_upload(
         .where(blocked_until(sources, now).is_(None))
         .order_by(counters.c.kind)
     )
-    free = case(*((SignInAttempt.kind == kind, limit) for kind, limit in FREE_POINTS_OF_WIDER_NETWORK.items()), else_=FREE_POINTS)
+    limits = {name: cast(points, Integer) for name, points in free_points.items()}
+    wider = ((SignInAttempt.kind == kind, limits[f"free_points_{kind.value}"]) for kind in FREE_POINTS_OF_WIDER_NETWORK)
+    free = case(*wider, else_=limits["free_points"])
 
     def delay(spent: ColumnElement[int]) -> ColumnElement[datetime | None]:
         # Each further step of the delay takes the points of one refusal.
