@@ -216,7 +216,7 @@ def test_mail_is_sent_by_ses_as_the_configured_sender(deployment: Deployment) ->
 
     sent = httpx.get(f"{deployment.cloud.endpoint_url}/_ministack/ses/messages", trust_env=False).json()["messages"][ACCOUNT]
     mails = [mail for mail in sent if mail["To"] == ["forgetful@example.com"]]
-    assert {mail["Source"] for mail in mails} == {"files@example.com"}
+    assert {mail["Source"] for mail in mails} == {"We-Upload <files@example.com>"}
     # The registration has sent the first one.
     pages = ("verify-email", "reset-password")
     assert [page for page in pages for mail in mails if f"https://app.example.com/{page}#token=" in mail["BodyText"]] == [*pages]
