@@ -46,7 +46,8 @@ class _Call:
 
     def _fail(self, error: BaseException) -> None:
         if not self.future.done():
-            self.future.set_exception(error)
+            # A future does not accept StopIteration, which would end the coroutine that waits.
+            self.future.set_exception(RuntimeError("StopIteration") if isinstance(error, StopIteration) else error)
 
 
 class WorkerThreads:

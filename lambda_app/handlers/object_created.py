@@ -57,12 +57,14 @@ def complete_uploads(services: Services, event: dict[str, Any]) -> dict[str, Any
 
 
 def _complete(services: Services, file_ids: Sequence[UUID]) -> Mapping[UUID, AppError]:
-    """Complete the uploads in one unit of work, and return the errors."""
+    """Complete the uploads in one unit of work, or each in its own if the database refuses one, and return the errors."""
     try:
         with services.unit_of_work() as session:
             return services.completion(session).complete_from_events(file_ids) if file_ids else {}
     except AppError as error:
-        return dict.fromkeys(file_ids, error)
+        if len(file_ids) == 1:
+            return {file_ids[0]: error}
+    return dict(pair for file_id in file_ids for pair in _complete(services, [file_id]).items())
 
 
 def created_keys(body: str, *, bucket: str) -> list[str]:

@@ -86,16 +86,26 @@ class CheckpointCopies:
 
     def list_after(self, era: int, size: int) -> list[tuple[int, int]]:
         """Return era and size of up to 1,000 copies after the given one, in order. Raises UnavailableError."""
-        after = _key(era, size)
+        # A page can have only keys that are none of ours, which must not hide the copies behind them.
+        for keys in self._key_pages(_key(era, size)):
+            found = [match for match in (_KEY.fullmatch(key) for key in sorted(keys)) if match]
+            if found:
+                return [(int(match[1]), int(match[2])) for match in found]
+        return []
+
+    def _key_pages(self, after: str) -> Iterator[set[str]]:
         if self._lock:
-            response = self._call("list_object_versions", Prefix=COPY_PREFIX, KeyMarker=after)
-            # A key that has only a delete marker had a copy.
-            keys = {item["Key"] for item in (*response.get("Versions", ()), *response.get("DeleteMarkers", ()))}
-        else:
-            response = self._call("list_objects_v2", Prefix=COPY_PREFIX, StartAfter=after)
-            keys = {item["Key"] for item in response.get("Contents", ())}
-        found = (_KEY.fullmatch(key) for key in sorted(keys))
-        return [(int(match[1]), int(match[2])) for match in found if match]
+            for page in self._version_pages(COPY_PREFIX, KeyMarker=after):
+                # A key that has only a delete marker had a copy.
+                yield {item["Key"] for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))}
+            return
+        while True:
+            page = self._call("list_objects_v2", Prefix=COPY_PREFIX, StartAfter=after)
+            keys = {item["Key"] for item in page.get("Contents", ())}
+            yield keys
+            if not page.get("IsTruncated"):
+                return
+            after = max(keys)
 
     def _get_locked(self, key: str) -> CheckpointCopy | None:
         versions, markers = 0, 0
@@ -112,10 +122,9 @@ class CheckpointCopies:
         was_replaced = versions + markers > 1
         return CheckpointCopy(self._read(response), was_replaced, first, response.get("ObjectLockRetainUntilDate"))
 
-    def _version_pages(self, key: str) -> Iterator[dict[str, Any]]:
-        position: dict[str, str] = {}
+    def _version_pages(self, prefix: str, **position: str) -> Iterator[dict[str, Any]]:
         while True:
-            page = self._call("list_object_versions", Prefix=key, **position)
+            page = self._call("list_object_versions", Prefix=prefix, **position)
             yield page
             if not page.get("IsTruncated"):
                 return

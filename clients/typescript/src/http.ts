@@ -51,7 +51,9 @@ export function createHttp(config: HttpConfig): Http {
     if (init.signal !== undefined) request.signal = init.signal;
     if (init.body !== undefined) {
       headers["Content-Type"] = "application/json";
-      request.body = JSON.stringify(init.body);
+      const body = (request.body = JSON.stringify(init.body));
+      // A small change goes on when the page is left. Browsers limit the bytes of all such requests together.
+      request.keepalive = body.length < 8192;
     }
     try {
       return await config.fetch(url, request);

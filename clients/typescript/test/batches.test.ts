@@ -48,6 +48,14 @@ describe("changes of many files", () => {
     expect(results.every((result) => result.status === "trashed" && result.error === null)).toBe(true);
   });
 
+  test("a change goes on when the page is left", async () => {
+    const sent: (RequestInit | undefined)[] = [];
+    const fetch = (_: unknown, init?: RequestInit) => Promise.resolve(sent.push(init)).then(() => json(200, { results: [] }));
+    const client = createClient({ baseUrl: "https://files.example.com", getAccessToken: () => "token", fetch });
+    await createFileBatches(client).delete(["a"]);
+    expect(sent.map((init) => init?.keepalive)).toEqual([true]);
+  });
+
   test("no ids need no request", async () => {
     const { batches, sent } = setUp(() => problem(422, "malformed_request"));
     expect(await batches.restore([])).toEqual([]);

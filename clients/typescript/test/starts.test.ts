@@ -75,6 +75,20 @@ describe("many small files", () => {
     expect(items.find(({ state }) => state === "failed")?.error).toMatchObject({ code: "quota_exceeded", problem: { bytes_left: 0 } });
   });
 
+  test("that did not fit are started alone by a retry", async () => {
+    const { server, uploader } = setUp();
+    server.quotaBytes = 100;
+    uploader.add(Array.from({ length: 15 }, (_, index) => file(10, `${index}.txt`)));
+    const refused = (await finishAll(uploader)).filter(({ state }) => state === "failed");
+    const batches = server.calls("POST", BATCH).length;
+    server.quotaBytes = 1000;
+    for (const { id } of refused) uploader.retry(id);
+    expect(statesOf(await finishAll(uploader))).toEqual({ verified: 15 });
+    // A repeated joint start would repeat its refusals.
+    expect(server.calls("POST", BATCH)).toHaveLength(batches);
+    expect(server.calls("POST", /files\/upload$/)).toHaveLength(refused.length);
+  });
+
   test("wait together when the server asks for it", async () => {
     const { server, uploader } = setUp();
     let refusals = 1;

@@ -74,6 +74,8 @@ class ProviderDocuments:
         if document.get("issuer") != self._provider.issuer:
             raise ProviderUnavailableError from ValueError("the discovery document is of another issuer")
         methods = document.get("token_endpoint_auth_methods_supported")
+        # An optional member: without the setting, a bad one must not stop the sign-ins.
+        offers_sign_out = self._provider.offers_sign_out and "end_session_endpoint" in document
         return ProviderMetadata(
             issuer=self._provider.issuer,
             authorization_endpoint=self._url(document, "authorization_endpoint"),
@@ -82,7 +84,7 @@ class ProviderDocuments:
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
             # Without the member, HTTP Basic is the default.
             authenticates_by_post=isinstance(methods, list) and "client_secret_basic" not in methods,
-            end_session_endpoint=self._url(document, "end_session_endpoint") if "end_session_endpoint" in document else None,
+            end_session_endpoint=self._url(document, "end_session_endpoint") if offers_sign_out else None,
         )
 
     def _url(self, document: dict[str, Any], name: str) -> str:

@@ -53,7 +53,7 @@ class User(Timestamps, Base):
     email_verified_at: Mapped[datetime | None]
     """When the user confirmed the address; None while it is unconfirmed."""
     had_verified_email: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    """Whether the account had a confirmed address before this one: its second factor then belongs to a person, not to a squatter."""
+    """Whether the account had a confirmed address before this one, which may be mistyped: its second factor then outlives a takeover."""
     display_name: Mapped[str | None] = mapped_column(String(DISPLAY_NAME_MAX_LENGTH))
     """The name that the user chose. Not unique and not verified."""
     locale: Mapped[str | None] = mapped_column(String(LOCALE_MAX_LENGTH))

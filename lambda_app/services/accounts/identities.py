@@ -142,11 +142,16 @@ class IdentityService:
             self._login_throttle.record_refused_sign_in(user, reason="disabled" if not user.is_active else "unproven")
             raise NoAccountError
         proven = _Proven(email or user.email, user.token_epoch, is_confirmed=not is_takeover)
-        if not is_takeover:
+        # The factor of an account that had a confirmed address belongs to a person: the new address may be mistyped.
+        has_factor = not is_takeover or user.had_verified_email
+        if has_factor:
             self._require_timely(assertion, user)
-            user = self._sessions.require_admitted(user, otp=otp, keeps_account=keeps_account)
         elif assertion.is_expired:
             raise BadAssertionError
+        if not is_takeover:
+            user = self._sessions.require_admitted(user, otp=otp, keeps_account=keeps_account)
+        elif has_factor:
+            self._second_factor.require(user, otp)
         self._use(assertion)
         if found is not None:
             self._identities.record_use(found[0].id, email=assertion.identity.email)

@@ -132,13 +132,14 @@ class UploadCompletion:
         Events can be out of order, late, repeated or wrong.
         """
         files = self._files.get_many(file_ids)
+        # Those that end below have no late object.
+        ended = {file.id for file in files.values() if file.status in _ENDED}
         errors = self._verification.verify_many([file for file in files.values() if file.status == FileStatus.PENDING])
         for file_id in file_ids:
-            file = files.get(file_id)
             try:
                 # The object was uploaded after the file had ended or was deleted, with a presigned URL that was still valid. Without a
                 # tombstone, this may be the wrong database. The sweep deletes unknown objects after a safety period.
-                if self._tombstones.has(file_id) if file is None else file.status in _ENDED:
+                if file_id in ended or (file_id not in files and self._tombstones.has(file_id)):
                     self._delete_late_object(file_id)
             except UnavailableError as error:
                 errors[file_id] = error

@@ -274,7 +274,13 @@ def results(
         *({"see": "“page 00.txt”: This file does not exist any more."}, {"reload": True}, {"see": "Drop your first files here"}),
         *({"open": f"{site.url}/trash"}, {"see": "page 01.txt"}, {"key": "Control+a"}, {"click": "Restore"}),
         *({"see": f"{MANY - 1} files restored"}, {"open": f"{site.url}/files"}, {"see": "page 01.txt"}, {"key": "Control+a"}),
-        *({"click": "To trash"}, {"see": f"{MANY - 1} files moved to the trash"}, {"open": f"{site.url}/trash"}, {"click": "Empty trash"}),
+        *(
+            {"click": "To trash"},
+            {"see": f"{MANY - 1} files moved to the trash"},
+            {"idle": True},
+            {"open": f"{site.url}/trash"},
+            {"click": "Empty trash"},
+        ),
         *({"click": "Empty trash", "within": "dialog"}, {"see": "The trash is empty"}),
     ]
     jobs["program"] = [

@@ -576,6 +576,16 @@ def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_use
     assert_problem(sign_in(site, attacker, "other"), 403, "no_account")
 
 
+def test_reader_of_a_mistyped_address_does_not_get_past_the_second_factor(site: Site, make_user: Callable[..., Account]) -> None:
+    account = make_user(is_verified=False)
+    with site.services.unit_of_work() as session:
+        user = session.get_one(User, account.id)
+        user.totp_secret, user.totp_confirmed_at, user.had_verified_email = "planted", clock.now(), True
+    site.provider.claims = {"sub": f"reader-{uuid4()}", "email": account.email}
+
+    assert_problem(sign_in(site, site.browser()), 403, "second_factor_required")
+
+
 @pytest.mark.parametrize("way", ["mail", "mail_to_unproven", "operator", "superuser"])
 def test_reset_of_the_password_removes_linked_identities(site: Site, make_user: Callable[..., Account], admin: Account, way: str) -> None:
     owner = make_user(is_verified=way != "mail_to_unproven")

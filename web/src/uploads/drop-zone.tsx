@@ -19,6 +19,11 @@ function isInModal(event: Event): boolean {
   return event.target instanceof Element && event.target.closest("dialog") !== null;
 }
 
+/** Whether the sign-in covers the page of a session that has ended. */
+function isCovered(): boolean {
+  return document.querySelector(".cover[open]") !== null;
+}
+
 export function DropZone() {
   useEffect(() => {
     const controller = new AbortController();
@@ -28,6 +33,7 @@ export function DropZone() {
     const enter = (event: DragEvent) => {
       if (!hasFiles(event)) return;
       event.preventDefault();
+      if (isCovered()) return;
       depth += 1;
       itemsOver.value = event.dataTransfer?.items.length ?? 0;
     };
@@ -49,7 +55,7 @@ export function DropZone() {
       event.preventDefault();
       depth = 0;
       itemsOver.value = null;
-      addDrop(captureDrop(event.dataTransfer));
+      if (!isCovered()) addDrop(captureDrop(event.dataTransfer));
     };
     const paste = (event: ClipboardEvent) => {
       if (event.clipboardData === null || event.clipboardData.files.length === 0 || isInModal(event)) return;

@@ -84,9 +84,13 @@ export { dropSources } from "./file-sources";
 
 export const pastedSources = (files: readonly File[]): readonly UploadSource[] => pasteSources(files, new Date(), u.pastedName);
 
+/** Uploads whose cancellation the server has not confirmed. A new sign-in repeats it. */
+const unwanted = new Set<string>();
+
 export function stopUploader(): void {
   uploader?.close();
   uploader = null;
+  unwanted.clear();
   uploads.value = [];
   arrived = [];
   isUnfinished = null;
@@ -101,16 +105,27 @@ export function chooseAgain(id: string): void {
 
 export const pauseUpload = (id?: string) => uploader?.pause(id);
 export const resumeUpload = (id?: string) => uploader?.resume(id);
-export const retryUpload = (id: string) => uploader?.retry(id);
-export const dismissUpload = (id: string) => uploader?.remove(id);
+
+export function retryUpload(id: string): void {
+  unwanted.delete(id);
+  uploader?.retry(id);
+}
+
+export function dismissUpload(id: string): void {
+  unwanted.delete(id);
+  uploader?.remove(id);
+}
 
 /** Go on with the uploads that the end of the session has stopped. */
 export function retryAfterSignIn(): void {
-  for (const { id, error } of uploader?.items ?? []) if (error?.problem["status"] === 401) uploader?.retry(id);
+  for (const { id, error } of uploader?.items ?? []) {
+    if (error?.problem["status"] === 401) (unwanted.has(id) ? cancelUpload : retryUpload)(id);
+  }
 }
 
 export function cancelUpload(id: string): void {
-  uploader?.cancel(id).then(() => uploader?.remove(id), showProblem);
+  unwanted.add(id);
+  uploader?.cancel(id).then(() => dismissUpload(id), showProblem);
 }
 
 /** Empty the tray once nothing is under way. */

@@ -309,11 +309,12 @@ export class UploadTask {
     const { cancellations, starts } = this.context;
     const upload = await this.requestStart(signal).catch(async (error: unknown) => {
       signal.throwIfAborted();
-      if (!(error instanceof ApiError && FULL_CODES.has(error.code)) || cancellations.size === 0) throw error;
-      await untilAborted(Promise.allSettled(cancellations), signal);
-      // Alone: a repeated start of many files would start the others again too.
+      if (!(error instanceof ApiError && FULL_CODES.has(error.code))) throw error;
+      // Alone from now on: a repeated start of many files repeats its refusals, and would start the others again.
       starts.forget(this.idempotencyKey);
       this.startsAlone = true;
+      if (cancellations.size === 0) throw error;
+      await untilAborted(Promise.allSettled(cancellations), signal);
       return this.requestStart(signal);
     });
     this.fileId = upload.file_id;

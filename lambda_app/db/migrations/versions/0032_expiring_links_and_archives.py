@@ -13,8 +13,6 @@ def upgrade() -> None:
     """Create the column and the indexes, under a lock against writes: file requests and archives are few, compared with files."""
     op.create_index("ix_file_request_expires_at_live", "file_request", ["expires_at", "id"], postgresql_where=sa.text("revoked_at IS NULL"))
     op.add_column("user", sa.Column("had_verified_email", sa.Boolean(), server_default=sa.false(), nullable=False))
-    # Earlier addresses of an account were not recorded. A second factor then counts as one of the person who had a confirmed address.
-    op.execute('UPDATE "user" SET had_verified_email = true WHERE totp_confirmed_at IS NOT NULL')
     op.create_index("ix_archive_share_id", "archive", ["share_id"], postgresql_where=sa.text("share_id IS NOT NULL"))
 
 
