@@ -37,7 +37,8 @@ class OpenAccessRepository:
         """Close all of it within the caller's transaction; return how much of each kind was closed.
 
         Lock order: transfers, links, archives, files, grants, file requests, invitations, webhooks. The user comes later, as in the
-        transitions of files. The acceptance of a transfer locks the transfer first, and then accounts and links.
+        transitions of files. The acceptance of a transfer locks the transfer first, and then accounts and links. A takeover calls it again
+        after it has locked the user. Then it can deadlock with a change that began in between: one of them ends with 503 and is repeated.
         """
         now = clock.now()
         return {kind: self._execute(step(user_id=user_id, now=now)) for kind, step in _STEPS.items()}
