@@ -7,6 +7,7 @@ from constructs import Construct
 
 from infra.components.file_bucket import CHECKPOINTS
 from infra.components.nag_suppressions import suppress_nag
+from infra.components.private_bucket import deny, private_bucket
 
 READ_ACTIONS = ("s3:GetObject", "s3:GetObjectVersion")
 """Actions on the copies that a new era needs, which reads where the earlier one ended."""
@@ -22,16 +23,11 @@ class CheckpointBucket(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, lock_days: int) -> None:
         super().__init__(scope, construct_id)
-        self.bucket = s3.Bucket(
+        self.bucket = private_bucket(
             self,
             "Bucket",
             # Checkpoints are public, and a customer managed key could be deleted, which would make the copies unreadable.
             encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            versioned=True,
             object_lock_enabled=True,
             removal_policy=RemovalPolicy.RETAIN,
         )
@@ -40,14 +36,13 @@ class CheckpointBucket(Construct):
         )
         # Object Lock protects versions, not keys. These rules keep later versions and delete markers from covering a copy; who can change
         # the policy can still write them, and the sealer then stops.
-        self._deny("WriteOnce", ["s3:PutObject"], {"Null": {"s3:if-none-match": "true"}})
-        self._deny("NoDeleteMarkers", ["s3:DeleteObject"])
+        copies = [self.bucket.arn_for_objects("*")]
+        once = {"Null": {"s3:if-none-match": "true"}}
+        deny(self.bucket, "WriteOnce", actions=["s3:PutObject"], resources=copies, conditions=once)
+        deny(self.bucket, "NoDeleteMarkers", actions=["s3:DeleteObject"], resources=copies)
         # A longer lock could not be undone. One day more, because S3 may round up.
-        self._deny(
-            "NoLongerLocks",
-            ["s3:PutObjectRetention"],
-            {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": str(lock_days + 1)}},
-        )
+        longer = {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": str(lock_days + 1)}}
+        deny(self.bucket, "NoLongerLocks", actions=["s3:PutObjectRetention"], resources=copies, conditions=longer)
 
     def grant(self, role: iam.Role, *actions: str) -> None:
         """Allow the `actions` on the copies, and listing their versions."""
@@ -55,15 +50,3 @@ class CheckpointBucket(Construct):
         # Without ListBucket S3 returns 403 instead of 404 for a missing object.
         listing = ["s3:ListBucket", "s3:ListBucketVersions"]
         iam.Grant.add_to_principal(grantee=role, actions=listing, resource_arns=[self.bucket.bucket_arn])
-
-    def _deny(self, sid: str, actions: list[str], conditions: dict[str, dict[str, str]] | None = None) -> None:
-        self.bucket.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid=sid,
-                effect=iam.Effect.DENY,
-                principals=[iam.AnyPrincipal()],
-                actions=actions,
-                resources=[self.bucket.arn_for_objects("*")],
-                conditions=conditions,
-            )
-        )

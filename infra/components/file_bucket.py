@@ -12,6 +12,7 @@ from constructs import Construct
 from infra.components.backups import replica_bucket_name
 from infra.components.malware import MalwareScan
 from infra.components.nag_suppressions import suppress_nag
+from infra.components.private_bucket import deny, private_bucket
 from infra.config import (
     ARCHIVE_TIMEOUT_SECONDS,
     BUCKET_CORS_SECONDS,
@@ -70,17 +71,12 @@ class FileBucket(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self.key = kms.Key(self, "Key", enable_key_rotation=True, removal_policy=self._removal) if config.uses_kms else None
-        self.bucket = s3.Bucket(
+        self.bucket = private_bucket(
             self,
             "Bucket",
             encryption=s3.BucketEncryption.KMS if self.key else s3.BucketEncryption.S3_MANAGED,
             encryption_key=self.key,
             bucket_key_enabled=True if self.key else None,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            versioned=True,
             removal_policy=self._removal,
             lifecycle_rules=self._lifecycle(),
             cors=self._cors(),
@@ -325,27 +321,16 @@ class FileBucket(Construct):
             raise TypeError("the bucket's default child must be its CloudFormation resource")
         return bucket
 
-    def _deny(self, sid: str, *, actions: list[str], resources: list[str], conditions: dict[str, dict[str, object]]) -> None:
-        self.bucket.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid=sid,
-                effect=iam.Effect.DENY,
-                principals=[iam.AnyPrincipal()],
-                actions=actions,
-                resources=resources,
-                conditions=conditions,
-            )
-        )
-
     def _deny_weak_signatures(self) -> None:
         both = [self.bucket.bucket_arn, self.bucket.arn_for_objects("*")]
         conditions: dict[str, dict[str, object]] = {"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
         if self._replication_role:
             # S3 replicates by itself: such a request may have no signature version, and a missing key would match this statement.
             conditions["ArnNotEquals"] = {"aws:PrincipalArn": self._replication_role.role_arn}
-        self._deny("SignatureV4Only", actions=["s3:*"], resources=both, conditions=conditions)
+        deny(self.bucket, "SignatureV4Only", actions=["s3:*"], resources=both, conditions=conditions)
         # In milliseconds. It also limits URLs that were signed for longer by mistake or with a stolen key.
-        self._deny(
+        deny(
+            self.bucket,
             "SignatureAge",
             actions=["s3:*"],
             resources=[self.bucket.arn_for_objects("*")],
@@ -354,7 +339,8 @@ class FileBucket(Construct):
 
     def _deny_overwriting(self) -> None:
         # ObjectCreationOperation is false for CreateMultipartUpload and UploadPart, which do not support If-None-Match.
-        self._deny(
+        deny(
+            self.bucket,
             "WriteOnce",
             actions=["s3:PutObject"],
             resources=[self.bucket.arn_for_objects(f"{UPLOADS}*")],
@@ -366,7 +352,8 @@ class FileBucket(Construct):
         objects = [self.bucket.arn_for_objects(f"{UPLOADS}*")]
         readable = [MALWARE_CLEAN, MALWARE_RELEASED, *([MALWARE_UNSCANNABLE] if self._config.serves_unscannable else [])]
         scanner: dict[str, object] = {"aws:PrincipalArn": scan.role.role_arn}
-        self._deny(
+        deny(
+            self.bucket,
             "OnlyCleanObjects",
             actions=["s3:GetObject", "s3:GetObjectVersion"],
             resources=objects,
@@ -384,4 +371,6 @@ class FileBucket(Construct):
             ("OnlyTheScannerTags", {f"aws:PrincipalTag/{RELEASER_TAG}": RELEASER_VALUE}),
             ("OnlyReleasesByOthers", {f"s3:RequestObjectTag/{MALWARE_TAG}": MALWARE_RELEASED}),
         ):
-            self._deny(sid, actions=tagging, resources=objects, conditions={"StringNotEquals": dict(allowed), "ArnNotEquals": scanner})
+            deny(
+                self.bucket, sid, actions=tagging, resources=objects, conditions={"StringNotEquals": dict(allowed), "ArnNotEquals": scanner}
+            )

@@ -9,6 +9,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.components.nag_suppressions import suppress_nag
+from infra.components.private_bucket import private_bucket
 from infra.config import StageConfig
 
 READER_TAG, READER_VALUE = "WeUploadKeys", "read"
@@ -46,16 +47,11 @@ class KeyBucket(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
-        self.bucket = s3.Bucket(
+        self.bucket = private_bucket(
             self,
             "Bucket",
             encryption=s3.BucketEncryption.KMS_MANAGED,
             bucket_key_enabled=True,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            versioned=True,
             removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
             lifecycle_rules=[s3.LifecycleRule(id="replaced-keys", noncurrent_version_expiration=Duration.days(REPLACED_KEY_DAYS))],
         )

@@ -6,6 +6,7 @@ from constructs import Construct
 
 from infra.components.backups import LockedVault, replica_bucket_name, vault_name
 from infra.components.nag_suppressions import suppress_nag
+from infra.components.private_bucket import private_bucket
 from infra.config import StageConfig
 
 
@@ -23,16 +24,11 @@ class RecoveryStack(Stack):
         LockedVault(self, "Copies", config=config, name=vault_name(config))
         if not config.replicates_objects:
             return
-        bucket = s3.Bucket(
+        bucket = private_bucket(
             self,
             "Replica",
             bucket_name=replica_bucket_name(self, config),
             encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            versioned=True,
             removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
             lifecycle_rules=[
                 s3.LifecycleRule(

@@ -181,6 +181,18 @@ describe("a cancellation during the start", () => {
   });
 });
 
+/** Cancel an upload that takes most of the quota. The server answers its deletion after `release`. */
+async function cancelLargeUpload() {
+  const server = new FakeServer();
+  server.quotaBytes = 1500;
+  server.putMs = 600_000;
+  const { uploader } = setUp({}, server);
+  const id = addOne(uploader, file(1400, "large"));
+  await until(() => server.putsNow > 0);
+  const release = hold(server, isDeletion);
+  return { server, uploader, release, cancelled: uploader.cancel(id) };
+}
+
 describe("quota that a cancelled upload holds", () => {
   for (const [kind, count, size] of [
     ["one request", 1, 600],
@@ -188,14 +200,7 @@ describe("quota that a cancelled upload holds", () => {
     ["parts", 1, 1200],
   ] as const) {
     test(`is free for an upload of ${kind} that starts meanwhile`, async () => {
-      const server = new FakeServer();
-      server.quotaBytes = 1500;
-      server.putMs = 600_000;
-      const { uploader } = setUp({}, server);
-      const id = addOne(uploader, file(1400, "large"));
-      await until(() => server.putsNow > 0);
-      const release = hold(server, isDeletion);
-      const cancelled = uploader.cancel(id);
+      const { server, uploader, release, cancelled } = await cancelLargeUpload();
       server.putMs = 0;
       const ids = uploader.add(Array.from({ length: count }, (_, index) => file(size, `${index}`))).map((item) => item.id);
       await until(() => server.calls("POST", START).length > 1);
@@ -209,14 +214,8 @@ describe("quota that a cancelled upload holds", () => {
   }
 
   test("does not stop two uploads that are cancelled while they wait for each other", async () => {
-    const server = new FakeServer();
-    server.quotaBytes = 1500;
-    server.putMs = 600_000;
-    const { uploader } = setUp({}, server);
-    const id = addOne(uploader, file(1400, "large"));
-    await until(() => server.putsNow > 0);
-    const release = hold(server, isDeletion);
-    const cancelled = [uploader.cancel(id)];
+    const { server, uploader, release, cancelled: first } = await cancelLargeUpload();
+    const cancelled = [first];
     const ids = uploader.add([file(1200, "b"), file(1300, "c")]).map((item) => item.id);
     await until(() => server.calls("POST", START).length === 3);
     cancelled.push(...ids.map((each) => uploader.cancel(each)));

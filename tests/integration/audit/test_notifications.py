@@ -48,6 +48,18 @@ COLLECTED, HOUR = timedelta(minutes=6), timedelta(minutes=61)
 
 
 @dataclass
+class BrokenMailer:
+    """A mail service that raises an error for each mail."""
+
+    error: type[BaseException] = UnavailableError
+    attempts: int = 0
+
+    def send(self, _mail: Mail) -> None:
+        self.attempts += 1
+        raise self.error
+
+
+@dataclass
 class Stage:
     """An API with a log of its own, whose mail goes to a list, and whose time a test can move."""
 
@@ -216,14 +228,10 @@ def test_next_mail_waits_for_an_hour(stage: Stage, owner: Account, share: dict[s
 
 
 def test_failed_mail_is_sent_again_with_the_same_content(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
-    class Broken:
-        def send(self, mail: Mail) -> None:
-            raise UnavailableError
-
     stage.download(owner, share, "a.txt")
     stage.run()
     stage.wait(COLLECTED)
-    working, stage.services = stage.services, replace(stage.services, mailer=Broken())
+    working, stage.services = stage.services, replace(stage.services, mailer=BrokenMailer())
     failed = stage.run()
     stage.download(owner, share, "later.txt")
     at_once = stage.run()
@@ -243,14 +251,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("error", [UnavailableError, Killed])
 def test_mail_is_dropped_after_the_last_attempt(stage: Stage, owner: Account, share: dict[str, Any], error: type[BaseException]) -> None:
-    attempts = []
-
-    class Broken:
-        def send(self, mail: Mail) -> None:
-            attempts.append(mail)
-            raise error
-
-    stage.services = replace(stage.services, mailer=Broken())
+    broken = BrokenMailer(error)
+    stage.services = replace(stage.services, mailer=broken)
     stage.download(owner, share, "a.txt")
     stage.run()
     stage.wait(COLLECTED)
@@ -259,19 +261,15 @@ def test_mail_is_dropped_after_the_last_attempt(stage: Stage, owner: Account, sh
             stage.run()
         stage.wait(timedelta(hours=7))
 
-    assert len(attempts) == ATTEMPTS_MAX
+    assert broken.attempts == ATTEMPTS_MAX
     assert stage.scalars("SELECT due_at FROM notification_digest WHERE user_id = :id", id=owner.id) == [None]
 
 
 def test_sender_that_dies_leaves_the_mail_to_another_one(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
-    class Dying:
-        def send(self, mail: Mail) -> None:
-            raise Killed
-
     stage.download(owner, share, "a.txt")
     stage.run()
     stage.wait(COLLECTED)
-    working, stage.services = stage.services, replace(stage.services, mailer=Dying())
+    working, stage.services = stage.services, replace(stage.services, mailer=BrokenMailer(Killed))
     with pytest.raises(Killed):
         stage.run()
     stage.services = working
@@ -507,15 +505,11 @@ def test_unsubscribe_link_of_a_mail_ends_its_kinds_only(stage: Stage, owner: Acc
 
 
 def test_retry_after_an_unsubscription_leaves_its_kinds_out(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
-    class Broken:
-        def send(self, mail: Mail) -> None:
-            raise UnavailableError
-
     stage.download(owner, share, "a.txt")
     stage.sign_in(owner, "203.0.113.5", FIREFOX)
     stage.run()
     stage.wait(COLLECTED)
-    working, stage.services = stage.services, replace(stage.services, mailer=Broken())
+    working, stage.services = stage.services, replace(stage.services, mailer=BrokenMailer())
     stage.sign_in(owner, "198.51.100.1", CHROME)
     stage.run()
     stage.services = working
@@ -530,14 +524,10 @@ def test_retry_after_an_unsubscription_leaves_its_kinds_out(stage: Stage, owner:
 
 
 def test_mail_of_which_nothing_is_wanted_any_more_is_not_sent(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
-    class Broken:
-        def send(self, mail: Mail) -> None:
-            raise UnavailableError
-
     stage.download(owner, share, "a.txt")
     stage.run()
     stage.wait(COLLECTED)
-    working, stage.services = stage.services, replace(stage.services, mailer=Broken())
+    working, stage.services = stage.services, replace(stage.services, mailer=BrokenMailer())
     stage.run()
     stage.services = working
     with stage.services.unit_of_work() as session:
