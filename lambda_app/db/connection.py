@@ -231,12 +231,13 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._require_synchronized()
         is_idle = self._transaction_status == IDLE
         flush = (BEGIN if is_idle and mode is TransactionMode.WRITE else b"") + messages + SYNC
-        # Safe to retry when the connection is lost: a read changes nothing, and the server rolls back the first write of a transaction.
-        may_retry = is_idle and mode is not TransactionMode.OWN_TRANSACTION
         try:
             return self._exchange(flush)
         except ConnectionLostError as lost:
-            if not (may_retry and lost.peer_is_gone):
+            # Safe to retry: a read changes nothing, and the server rolls back the first write of a transaction. It commits an own
+            # transaction at the Sync message, the end of the flush, which it has not received if the flush could not be sent.
+            may_retry = mode is not TransactionMode.OWN_TRANSACTION or lost.is_unsent
+            if not (is_idle and may_retry and lost.peer_is_gone):
                 raise
             self._replace()
         return self._exchange(flush)

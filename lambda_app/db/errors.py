@@ -53,12 +53,14 @@ _CLASS_BY_PREFIX: Mapping[str, type[Exception]] = {
 class ConnectionLostError(OperationalError):  # type: ignore[misc]  # its base is untyped
     """The connection is unusable: the server closed it, did not respond in time, or the protocol state is out of sync.
 
-    `peer_is_gone` is True in the first case, in which a new connection may succeed immediately.
+    `peer_is_gone` is True in the first case, in which a new connection may succeed immediately. `is_unsent` is True when the connection
+    refused the last bytes of the request: the server did not receive the request in full.
     """
 
-    def __init__(self, message: str, *, sqlstate: str = CONNECTION_FAILURE, peer_is_gone: bool = False) -> None:
+    def __init__(self, message: str, *, sqlstate: str = CONNECTION_FAILURE, peer_is_gone: bool = False, is_unsent: bool = False) -> None:
         super().__init__({"S": "FATAL", "C": sqlstate, "M": message})
         self.peer_is_gone = peer_is_gone
+        self.is_unsent = is_unsent
 
     def __str__(self) -> str:
         """Return the message alone."""

@@ -79,7 +79,8 @@ class Transport:
         except TimeoutError as error:
             raise ConnectionLostError("Sending a request to the database timed out") from error
         except OSError as error:
-            raise ConnectionLostError(f"The connection to the database was lost: {error}", peer_is_gone=True) from error
+            message = f"The connection to the database was lost: {error}"
+            raise ConnectionLostError(message, peer_is_gone=True, is_unsent=True) from error
 
     def send(self, data: bytes) -> None:
         """Send one flush. The complete reply must arrive within `timeout_seconds` from now."""

@@ -107,11 +107,13 @@ class WireProxy:
             self._cut = (at_flush, where)
 
     def kill_all(self, *, reset: bool = False) -> None:
-        """Close every connection now; with `reset` by a TCP reset, as after a crash of the host."""
+        """Close every connection, and return when the clients can see it; with `reset` by a TCP reset, as after a crash of the host."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
             pair.close(reset=reset)
+        for pair in pairs:
+            pair.join()
 
     def close(self) -> None:
         """Stop listening and close every connection."""
@@ -172,9 +174,17 @@ class _Pair:
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+        self._pumps = [threading.Thread(target=pump, daemon=True) for pump in (self._pass_requests, self._pass_answers)]
+
     def start(self) -> None:
-        for pump in (self._pass_requests, self._pass_answers):
-            threading.Thread(target=pump, daemon=True).start()
+        for pump in self._pumps:
+            pump.start()
+
+    def join(self) -> None:
+        """Wait until both threads have released the sockets: the kernel closes a socket when its last user is gone."""
+        for pump in self._pumps:
+            if pump.ident is not None and pump is not threading.current_thread():
+                pump.join(timeout=5)
 
     def close(self, *, reset: bool = False) -> None:
         for end in (self._client, self._server):

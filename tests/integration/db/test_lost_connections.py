@@ -86,11 +86,26 @@ def test_connection_that_died_while_idle_is_replaced(
     read(engine)
 
     proxy.kill_all(reset=reset)
-    time.sleep(0.05)
     with proxy.count() as counted:
         write(engine, body, own_transaction=own_transaction)
 
     assert counted.connections == 1
+    assert count_notes(observer, body) == 1
+
+
+def test_own_transaction_that_could_not_be_sent_is_retried(
+    engine: Engine, proxy: WireProxy, observer: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = uuid4().hex
+    read(engine)
+    proxy.kill_all(reset=True)
+    # The reset arrives after the connection was checked.
+    monkeypatch.setattr(Transport, "has_unread_data", lambda _self: False)
+
+    with proxy.count() as counted:
+        write(engine, body, own_transaction=True)
+
+    assert (counted.connections, len(counted.statements)) == (1, 1)
     assert count_notes(observer, body) == 1
 
 
