@@ -104,11 +104,11 @@ class AuditSealer:
                 raise LogMismatchError("the transaction ids are lower than at the last checkpoint: the database was restored from a dump")
             if last is not None and (late := self._log.find_late_event(last)) is not None:
                 raise LogMismatchError(f"event {late} was written below the last checkpoint")
-            events, cutoff = self._log.list_unsealed(era, since=since, until=horizon.cutoff, limit=BATCH_EVENTS)
-            if not events:
+            leaves, cutoff = self._log.list_unsealed(era, since=since, until=horizon.cutoff, limit=BATCH_EVENTS)
+            if not leaves:
                 return 0, False
-            self._log.append_leaves(era, size=size, leaves=[event.leaf for event in events])
-            size += len(events)
+            self._log.append_leaves(era, size=size, leaves=leaves)
+            size += len(leaves)
             root = tree_root(self._log.subtree_reader(era), size)
             origin = log_origin(self._bucket, era)
             checkpoint = Checkpoint(origin, size, root, clock.now())
@@ -126,7 +126,7 @@ class AuditSealer:
                     note=signer.sign(checkpoint),
                 )
             )
-            return len(events), cutoff < horizon.cutoff
+            return len(leaves), cutoff < horizon.cutoff
 
 
 class AuditEras:
