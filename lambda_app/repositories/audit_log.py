@@ -120,10 +120,10 @@ class AuditLogRepository:
             # A transaction is sealed as a whole, because a checkpoint ends between two transactions.
             until = events.last_xid if events.first_xid != events.last_xid else events.last_xid + 1
             events = self._unsealed(era=era, since=since, until=until, limit=None)
-        leaves = split_hashes(events.leaves or b"")
-        if len(leaves) != events.number:
+        leaves = events.leaves or b""
+        if len(leaves) != events.number * HASH_BYTES:
             raise ValueError("The log has an event whose leaf is not a hash")
-        return leaves, until
+        return split_hashes(leaves), until
 
     def find_late_event(self, checkpoint: AuditCheckpoint) -> int | None:
         """Return the number of an event that appeared in a transaction which the checkpoint had counted as ended."""

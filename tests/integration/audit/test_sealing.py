@@ -10,6 +10,7 @@ from sqlalchemy import text
 from lambda_app.core.audit_leaf import FIELDS, event_leaf
 from lambda_app.core.merkle import root_of
 from lambda_app.core.security.log_keys import LogVerifier, open_checkpoint
+from lambda_app.db import migrations
 from lambda_app.handlers.seal import run_seal
 from lambda_app.repositories import audit_log
 from lambda_app.repositories.audit import AuditRepository
@@ -34,6 +35,44 @@ def test_python_and_the_trigger_compute_the_same_leaf(log: OwnLog) -> None:
     for event in events:
         assert event_leaf(event.values, event.salts, {}) == event.leaf
         assert len({event.salts[start : start + 16] for start in range(0, 144, 16)}) == len(FIELDS)
+
+
+def test_planner_inlines_the_field_hash(log: OwnLog) -> None:
+    """A function that is not inlined is run by the executor for each of the nine fields, which takes longer than all hashes."""
+    with log.services.engine.connect() as connection:
+        plan = connection.execute(text("EXPLAIN (VERBOSE) SELECT audit_field_hash(salts, 'action', action) FROM audit_event"))
+        lines = "\n".join(plan.scalars())
+
+    assert "sha256(" in lines
+    assert "audit_field_hash" not in lines
+
+
+def test_events_of_the_earlier_trigger_and_of_this_one_are_one_log(log: OwnLog) -> None:
+    engine = log.services.engine
+    migrations.downgrade(engine, "0034-1")
+    log.add(2, prefix="earlier")
+    log.seal()
+    migrations.upgrade(engine)
+    log.add(2, prefix="later")
+
+    assert log.seal().sealed == 3  # two events, and the one of the key of the first seal
+    assert log.faults() == []
+    assert log.value("SELECT count(DISTINCT substr(salts, 1 + 16 * number, 16)) FROM audit_event, generate_series(0, 8) AS number") == 9 * 6
+
+
+def test_sealing_stops_at_a_leaf_that_is_no_hash(log: OwnLog) -> None:
+    """All later events would be at wrong positions."""
+    log.disable_triggers()
+    log.run(
+        "INSERT INTO audit_event (era, xid, seq, at, action, salts, leaf) "
+        "SELECT 1, max(xid), nextval('audit_event_seq'), now(), 'test.short', salts, substr(leaf, 2) FROM audit_event GROUP BY salts, leaf"
+    )
+    log.enable_triggers()
+    log.add(1)
+
+    with pytest.raises(ValueError, match="an event whose leaf is not a hash"):
+        log.seal()
+    assert log.value("SELECT count(*) FROM audit_checkpoint") == 0
 
 
 def test_database_ignores_submitted_keys_and_hashes(log: OwnLog) -> None:
