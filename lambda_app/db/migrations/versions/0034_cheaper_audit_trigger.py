@@ -17,11 +17,11 @@ NOT_INLINED = "ALTER FUNCTION audit_field_hash(bytea, text, text) IMMUTABLE"
 
 NUMBER = "NEW.seq := nextval('audit_event_seq');"
 
-# 16 bytes of salt for each of the nine fields, derived from 122 random bits that are not stored. An opened salt reveals no other one.
+# 16 bytes of salt for each of the nine fields, derived from 244 random bits that are not stored. An opened salt reveals no other one.
 FILL = """
 CREATE OR REPLACE FUNCTION audit_event_fill() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    seed bytea := uuid_send(gen_random_uuid());
+    seed bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
     salts bytea := sha512(seed || '\\x01') || sha512(seed || '\\x02') || substr(sha512(seed || '\\x03'), 1, 16);
 BEGIN
     SELECT max(era) INTO STRICT NEW.era FROM audit_era;
