@@ -89,8 +89,8 @@ def measure(flush_ms: int, clients: list[int], *, seconds: int, protocol: str) -
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="we-upload-bench-")))
         folder.chmod(0o711)
         sockets = folder / "data"
-        options = ("fsync=on", f"commit_delay={flush_ms * 1000}", "commit_siblings=0", "max_connections=120")
-        options += (f"unix_socket_directories={sockets}",)
+        slow_flush = ("fsync=on", f"commit_delay={flush_ms * 1000}", "commit_siblings=0")
+        options = (*slow_flush, "max_connections=120", f"unix_socket_directories={sockets}")
         postgres = start_postgres(sockets, log=folder / "log", password="bench", options=options)
         stack.callback(postgres.server.kill)
         script = folder / "script.sql"
