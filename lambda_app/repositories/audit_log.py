@@ -150,6 +150,14 @@ class AuditLogRepository:
             self._session.execute(_write_tiles(), rows)
             level, new = level + 1, full
 
+    def extend_partitions(self) -> int:
+        """Create the next partition when half of the newest one is used; return how many numbers are left before the open one.
+
+        The open partition takes all higher numbers; a negative result says that it is in use. Waits for at most 0.2 s for a lock.
+        """
+        with own_transaction(self._session):
+            return int(self._session.execute(text("SELECT audit_event_extend()")).scalar_one())
+
     def add_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
         """Insert the checkpoint."""
         self._session.add(checkpoint)
