@@ -153,7 +153,7 @@ class AuditLogRepository:
     def extend_partitions(self) -> int:
         """Create the next partition when half of the newest one is used; return how many numbers are left before the open one.
 
-        The open partition takes all higher numbers; a negative result says that it is in use. Waits for at most 0.2 s for a lock.
+        The open partition takes all higher numbers; it is in use if the result is negative. Waits for at most 0.2 s for a lock.
         """
         with own_transaction(self._session):
             return int(self._session.execute(text("SELECT audit_event_extend()")).scalar_one())

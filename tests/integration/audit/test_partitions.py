@@ -18,7 +18,7 @@ from lambda_app.handlers.seal import run_seal
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
 from lambda_app.schemas.admin import AuditFilter
-from tests.support.audit_log import OwnLog, own_log
+from tests.support.audit_log import OwnLog, end_first_partition, own_log
 
 PARTITIONS = """
 SELECT relname, pg_get_expr(relpartbound, pg_class.oid) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -48,15 +48,9 @@ def extend(log: OwnLog, *, size: int = SMALL, most_to_read: int = 1_000_000) -> 
 
 
 def start_small_partitions(log: OwnLog) -> None:
-    """Let the open partition start right after the numbers in use, as if the sealer had not run for long."""
-    log.run(
-        "ALTER TABLE audit_event DETACH PARTITION audit_event_from_0",
-        "ALTER TABLE audit_event DETACH PARTITION audit_event_from_10000000",
-        "DROP TABLE audit_event_from_10000000",
-        "ALTER TABLE audit_event ATTACH PARTITION audit_event_from_0 FOR VALUES FROM (MINVALUE) TO (8)",
-        "CREATE TABLE audit_event_from_8 PARTITION OF audit_event FOR VALUES FROM (8) TO (MAXVALUE)",
-        "CREATE TRIGGER audit_event_keep BEFORE TRUNCATE ON audit_event_from_8 EXECUTE FUNCTION audit_refuse_change()",
-    )
+    """Let the open partition start at 8."""
+    with log.services.engine.begin() as connection:
+        end_first_partition(connection, SMALL)
 
 
 @contextmanager
