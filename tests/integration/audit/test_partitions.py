@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -323,6 +324,19 @@ def test_sealing_goes_on_while_another_transaction_uses_the_log(small: OwnLog) -
     assert len(partitions(small)) == 3
 
 
+def test_no_event_is_refused_or_lost_while_partitions_are_created(small: OwnLog) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        writers = [threads.submit(small.add, 20, prefix=f"writer{number}") for number in range(2)]
+        while not all(writer.done() for writer in writers):
+            extend(small, size=4)
+        for writer in writers:
+            writer.result()
+    small.seal()
+
+    assert small.value("SELECT count(*) FROM audit_event WHERE action LIKE 'writer%'") == 40
+    assert small.faults() == []
+
+
 def test_migrate_function_extends_the_log_as_the_owner(small: OwnLog) -> None:
     small.add(9)
 
@@ -517,6 +531,22 @@ def test_newest_page_is_read_from_the_newest_partition(partitioned: OwnLog, filt
     newest = list(partitions(partitioned))[-3:]
     assert scanned <= set(newest), plan
     assert plan.count("never executed") >= 3, plan
+
+
+def test_age_of_unsealed_events_is_read_by_transaction(partitioned: OwnLog) -> None:
+    """For the smallest time PostgreSQL would read the index by time from its start, up to the first unsealed event of each partition."""
+    statements: list[tuple[str, Any]] = []
+    engine = partitioned.services.engine
+    since = partitioned.value("SELECT max(xid) FROM audit_event")
+    assert isinstance(since, int)
+    with recorded(engine, statements), partitioned.services.unit_of_work() as session:
+        AuditLogRepository(session).oldest_unsealed_seconds(1, since=since)
+    ((statement, values),) = [found for found in statements if "audit_event" in found[0]]
+
+    with engine.connect() as connection:
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars())
+
+    assert "_at_seq_idx" not in plan, plan
 
 
 @pytest.fixture(scope="module")
