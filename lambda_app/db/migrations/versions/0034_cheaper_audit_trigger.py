@@ -6,7 +6,7 @@ PL/pgSQL prepares each expression again in each transaction, so a call costs mor
 from alembic import op
 
 revision = "0034"
-down_revision = "0032"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 
@@ -15,7 +15,9 @@ depends_on = None
 INLINED = "ALTER FUNCTION audit_field_hash(bytea, text, text) STABLE"
 NOT_INLINED = "ALTER FUNCTION audit_field_hash(bytea, text, text) IMMUTABLE"
 
-NUMBER = "NEW.seq := nextval('audit_event_seq');"
+NUMBER = """IF NEW.seq IS DISTINCT FROM currval('audit_event_seq') THEN
+        RAISE EXCEPTION 'The number of an event comes from its sequence' USING ERRCODE = 'insufficient_privilege';
+    END IF;"""
 
 # 16 bytes of salt for each of the nine fields, derived from 244 random bits that are not stored. An opened salt reveals no other one.
 FILL = """
