@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -29,7 +29,7 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
-from lambda_app.db.compiled import StatementRunner
+from lambda_app.db.compiled import StatementRunner, Steps
 from lambda_app.db.engine import create_database_engine, create_endpoint_engine, endpoint_of
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.rehearsal import RehearsalEndpoint
@@ -155,6 +155,8 @@ from lambda_app.storage.s3 import S3ObjectStore
 from lambda_app.storage.scan_tags import ScanTags
 from lambda_app.storage.webhook_objects import WebhookObjects
 
+T = TypeVar("T")
+
 ISSUER = "We-Upload"
 """Name under which authenticator apps list an account."""
 DATABASE_PROBE_SECONDS = 1.5
@@ -214,6 +216,10 @@ class Services:
         """Open a session for one unit of work: commit when the block succeeds, roll back when it raises."""
         with session_scope(self.session_factory) as session:
             yield session
+
+    def complete(self, steps: Steps[T]) -> T:
+        """Execute the statements of the steps in this thread, and return their result."""
+        return StatementRunner(self.engine).complete(steps)
 
     def callers(self) -> CallerService:
         """The authentication of callers by the statement of their request."""

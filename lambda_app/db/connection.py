@@ -170,6 +170,34 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """
         return self._send(parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE, mode)
 
+    def start_read(self, statement: str, values: Sequence[Any]) -> None:
+        """Send a statement that only reads, without waiting for its reply. Once `receive_available` returns True, call `finish_read`.
+
+        It is not repeated on a new connection. After any error the connection must be closed. Raises ConnectionLostError, DataError.
+        """
+        flush = parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE + SYNC
+        self._require_synchronized()
+        self.is_synchronized = False
+        self._require_transport().send(flush)
+
+    def receive_available(self) -> bool:
+        """Receive what has arrived, without waiting, and return whether the reply is complete. Raises ConnectionLostError."""
+        return self._require_transport().receive_available()
+
+    def finish_read(self) -> list[list[Any]]:
+        """Return the rows of the statement that `start_read` sent. Raises DBAPI errors."""
+        rows: list[list[Any]] = self._read_reply(self._require_transport()).rows
+        return rows
+
+    def fileno(self) -> int:
+        """Return the file descriptor of the connection, for an event loop that waits for a reply."""
+        return self._require_transport().fileno()
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest wait for a reply."""
+        return self._require_transport().timeout_seconds
+
     def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], mode: TransactionMode) -> Reply:
         """Send the statement once per value set, all in one flush, and return the sum of the row counts."""
         return self._send(parse(statement) + b"".join(bind(values, self.py_types) + EXECUTE for values in value_sets), mode)
@@ -255,10 +283,13 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
     def _exchange(self, flush: bytes) -> Reply:
         transport = self._require_transport()
-        reply = Reply()
         # Any exception before ReadyForQuery leaves unread replies in the stream, so the connection must not be used afterwards.
         self.is_synchronized = False
         transport.send(flush)
+        return self._read_reply(transport)
+
+    def _read_reply(self, transport: Transport) -> Reply:
+        reply = Reply()
         self._read_until_ready(transport, reply)
         self.is_synchronized = True
         if self._uncommitted_leaves and self._transaction_status == IDLE:

@@ -7,7 +7,7 @@ from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
-from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement, services_of
+from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement, run_steps, services_of
 from lambda_app.dependencies.services import FilesDep
 from lambda_app.routers.files.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.http.paging import set_page_headers
@@ -90,7 +90,7 @@ async def list_files(request: Request, credential: RequiredCredentialDep, filter
 )
 async def get_file(file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
-    file = await run_statement(services_of(request).caller_files().get_file, credential, file_id)
+    file = await run_steps(request, credential, services_of(request).caller_files().get_file(credential, file_id))
     etag = _etag(file.revision)
     if if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match):
         return Response(status_code=304, headers={"ETag": etag})

@@ -51,7 +51,7 @@ def _answer(event: dict[str, Any]) -> str | bytes:
         return _sign_in(event)
     credential = SubmittedCredential(event["headers"]["authorization"].removeprefix("Bearer "), None)
     if path == "/users/me":
-        return services.callers().get_account(credential)
+        return services.complete(services.callers().get_account(credential))
     if path == "/files/upload":
         return _start_upload(credential, event)
     if path == "/files":
@@ -59,7 +59,9 @@ def _answer(event: dict[str, Any]) -> str | bytes:
         lists = services.caller_lists()
         return lists.page_files(credential, FileFilter(), order=NEWEST_FIRST, skip=0, limit=limit, after=None, with_total=False).json
     file_id = UUID(path.rpartition("/")[2])
-    return _start_download(credential, file_id) if "/download/" in path else services.caller_files().get_file(credential, file_id).json
+    if "/download/" in path:
+        return _start_download(credential, file_id)
+    return services.complete(services.caller_files().get_file(credential, file_id)).json
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
