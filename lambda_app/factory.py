@@ -231,9 +231,7 @@ class Services:
 
     def caller_lists(self) -> CallerListService:
         """The service that lists the files of callers that are authenticated in the same flush."""
-        return CallerListService(
-            lists=CallerListRepository(StatementRunner(self.engine)), callers=self.callers(), in_steps=self._files_in_unit_of_work
-        )
+        return CallerListService(lists=CallerListRepository(), callers=self.callers(), in_steps=self._files_in_unit_of_work)
 
     @contextmanager
     def _files_in_unit_of_work(self) -> Iterator[FileService]:

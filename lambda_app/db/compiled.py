@@ -81,14 +81,21 @@ class CompiledStatement:
 
 
 class Read(NamedTuple):
-    """A statement that only reads, and the values of its parameters."""
+    """Statements that only read and are sent in one flush, and the values of their parameters."""
 
-    statement: CompiledStatement
+    statements: Sequence[CompiledStatement]
     parameters: Mapping[str, Any]
 
+    def calls(self) -> list[tuple[str, list[Any]]]:
+        """Return the SQL text and the values of each statement. Raises KeyError when a parameter is missing, ValueError for a write."""
+        if any(statement.sql.mode is not TransactionMode.READ for statement in self.statements):
+            # It may be sent twice: a flush of reads is repeated when the connection is lost.
+            raise ValueError("Only statements that read can be sent together")
+        return [(statement.sql.text, statement.values(self.parameters)) for statement in self.statements]
 
-Steps: TypeAlias = Generator[Read, Rows, T]
-"""A function of a service that yields its statement, gets the rows, and returns a T.
+
+Steps: TypeAlias = Generator[Read, list[Rows], T]
+"""A function of a service that yields its statements, gets the rows of each, and returns a T.
 
 So the caller decides how the statement is executed: in its own thread (`StatementRunner.complete`) or by an event loop (`LoopReader`).
 """
@@ -117,7 +124,7 @@ class StatementRunner:
             read = next(steps)
             while True:
                 try:
-                    rows = self.run(*read)
+                    rows = self.read_each(*read)
                 except BaseException as error:  # noqa: BLE001 - the steps see the error where they wait for the rows
                     read = steps.throw(error)
                 else:
@@ -128,7 +135,7 @@ class StatementRunner:
 
     def read_each(self, statements: Sequence[CompiledStatement], parameters: Mapping[str, Any]) -> list[Rows]:
         """Execute several statements that only read in one flush, and return the rows of each."""
-        calls = [(statement.sql.text, statement.values(parameters)) for statement in statements]
+        calls = Read(statements, parameters).calls()
         with self._connection() as connection:
             for text, values in calls:
                 announce(self._engine, text, values)

@@ -170,12 +170,12 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """
         return self._send(parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE, mode)
 
-    def start_read(self, statement: str, values: Sequence[Any]) -> None:
-        """Send a statement that only reads, without waiting for its reply. Once `receive_available` returns True, call `finish_read`.
+    def start_reads(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Do as `read_each`, without waiting for the reply. Once `receive_available` returns True, call `finish_reads`.
 
-        It is not repeated on a new connection. After any error the connection must be closed. Raises ConnectionLostError, DataError.
+        The flush is not repeated on a new connection. After any error the connection must be closed. Raises ConnectionLostError, DataError.
         """
-        flush = parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE + SYNC
+        flush = self._read_messages(statements) + SYNC
         self._require_synchronized()
         self.is_synchronized = False
         self._require_transport().send(flush)
@@ -184,10 +184,9 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """Receive what has arrived, without waiting, and return whether the reply is complete. Raises ConnectionLostError."""
         return self._require_transport().receive_available()
 
-    def finish_read(self) -> list[list[Any]]:
-        """Return the rows of the statement that `start_read` sent. Raises DBAPI errors."""
-        rows: list[list[Any]] = self._read_reply(self._require_transport()).rows
-        return rows
+    def finish_reads(self) -> list[list[list[Any]]]:
+        """Return the rows of each statement that `start_reads` sent. Raises DBAPI errors."""
+        return _rows_of_each(self._read_reply(self._require_transport()))
 
     def fileno(self) -> int:
         """Return the file descriptor of the connection, for an event loop that waits for a reply."""
@@ -207,9 +206,10 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
         The server runs them one after the other. After an error it skips the rest; the error is raised.
         """
-        messages = (parse(sql) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE for sql, values in statements)
-        reply = self._send(b"".join(messages), TransactionMode.READ)
-        return [*(decode_rows(*result) for result in reply.results[:-1]), reply.rows]
+        return _rows_of_each(self._send(self._read_messages(statements), TransactionMode.READ))
+
+    def _read_messages(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
+        return b"".join(parse(sql) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE for sql, values in statements)
 
     def execute_unnamed(self, statement: str, vals: Sequence[Any] = (), oids: Sequence[int] = (), stream: Any = None) -> Reply:
         """Override pg8000's implementation, which waits for three replies."""
@@ -401,6 +401,10 @@ class WireCursor(Cursor):  # type: ignore[misc]  # its base is untyped
             raise InterfaceError("The cursor is closed")
         connection: WireConnection = self._c
         return connection
+
+
+def _rows_of_each(reply: Reply) -> list[list[list[Any]]]:
+    return [*(decode_rows(*result) for result in reply.results[:-1]), reply.rows]
 
 
 def _raise_if_fatal(error: Exception) -> None:

@@ -5,7 +5,7 @@ A worker thread costs 85 µs of processor time per call: two more switches of th
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from lambda_app.core.errors import AppError
 from lambda_app.db.compiled import Read, Rows, StatementRunner, Steps, announce, raise_translated
-from lambda_app.db.connection import TransactionMode, WireConnection
+from lambda_app.db.connection import WireConnection
 from lambda_app.db.engine import endpoint_of
 from lambda_app.db.errors import ConnectionLostError
 
@@ -72,13 +72,14 @@ class LoopReader:
         while self._idle:
             self._idle[-1].close()
 
-    async def _rows(self, read: Read) -> Rows:
-        sql, values = read.statement.sql, read.statement.values(read.parameters)
-        connection = self._take() if sql.mode is TransactionMode.READ else None
+    async def _rows(self, read: Read) -> list[Rows]:
+        calls = read.calls()
+        connection = self._take()
         if connection is not None:
-            announce(self._engine, sql.text, values)
+            for call in calls:
+                announce(self._engine, *call)
             try:
-                rows = await connection.read(sql.text, values)
+                rows = await connection.read(calls)
             except ConnectionLostError as lost:
                 if not lost.peer_is_gone:
                     raise_translated(lost)
@@ -91,7 +92,7 @@ class LoopReader:
                 if connection.is_open:
                     self._idle.append(connection)
                 return rows
-        return await self._run_in_thread(partial(self._runner.run, *read))
+        return await self._run_in_thread(partial(self._runner.read_each, *read))
 
     def _take(self) -> "_LoopConnection | None":
         """Return an idle connection of the running loop. Without one, begin to open another and return None."""
@@ -133,20 +134,20 @@ class _LoopConnection:
         self._connection = connection
         self._loop = loop
         self._on_close = on_close
-        self._rows: asyncio.Future[Rows] | None = None
-        """The rows that a statement waits for; None or done while the connection is idle."""
+        self._rows: asyncio.Future[list[Rows]] | None = None
+        """What the statements wait for; None or done while the connection is idle."""
         self.is_open = True
         loop.add_reader(connection.fileno(), self._receive)
 
-    async def read(self, sql: str, values: list[Any]) -> Rows:
-        """Send the statement and return its rows. After any error, also when the coroutine is cancelled, the connection is closed.
+    async def read(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
+        """Send the statements and return the rows of each. After any error, also when the coroutine is cancelled, the connection is closed.
 
-        Raises ConnectionLostError, and the DBAPI errors of the statement.
+        Raises ConnectionLostError, and the DBAPI errors of the statements.
         """
         try:
-            rows: asyncio.Future[Rows] = self._loop.create_future()
+            rows: asyncio.Future[list[Rows]] = self._loop.create_future()
             self._rows = rows
-            self._connection.start_read(sql, values)
+            self._connection.start_reads(calls)
             deadline = self._loop.call_later(self._connection.timeout_seconds, self._time_out)
             try:
                 return await rows
@@ -173,7 +174,7 @@ class _LoopConnection:
             return
         try:
             if self._connection.receive_available():
-                self._rows.set_result(self._connection.finish_read())
+                self._rows.set_result(self._connection.finish_reads())
         except Error as error:
             self._rows.set_exception(error)
 

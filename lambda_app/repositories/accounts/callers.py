@@ -202,7 +202,7 @@ class CallerRepository:
 
     def get_account(self, credential: Credential) -> Steps[tuple[Caller | None, str]]:
         """Return the caller, and the caller's account as JSON: the fields of `schemas.accounts.users.User`, in their order."""
-        rows = yield Read(_ACCOUNT[credential.kind], {**credential.parameters, "now": clock.now()})
+        (rows,) = yield Read([_ACCOUNT[credential.kind]], {**credential.parameters, "now": clock.now()})
         return caller_of(rows), rows[0][CALLER_COLUMNS] if rows else ""
 
     def record_use(self, caller: Caller) -> None:

@@ -103,11 +103,12 @@ class CallerFileRepository:
 
     def find(self, credential: Credential, file_id: UUID) -> Steps[FoundFile]:
         """Return the file as JSON, and its revision."""
-        return _found((yield _read(_GET[credential.kind], credential, file_id)))
+        (rows,) = yield Read([_GET[credential.kind]], _parameters(credential, file_id))
+        return _found(rows)
 
     def find_downloadable(self, credential: Credential, file_id: UUID) -> FoundFile:
         """Return the columns of `DownloadableFile`."""
-        return _found(self._runner.run(*_read(_DOWNLOAD[credential.kind], credential, file_id)))
+        return _found(self._runner.run(_DOWNLOAD[credential.kind], _parameters(credential, file_id)))
 
     def require_public(self, file_id: UUID) -> DownloadableFile:
         """Return a file for an anonymous caller. Raises NotAuthenticatedError if it is not public, or does not exist."""
@@ -117,8 +118,8 @@ class CallerFileRepository:
         return DownloadableFile(*rows[0])
 
 
-def _read(statement: CompiledStatement, credential: Credential, file_id: UUID) -> Read:
-    return Read(statement, {**credential.parameters, "now": clock.now(), "file_id": file_id})
+def _parameters(credential: Credential, file_id: UUID) -> dict[str, Any]:
+    return {**credential.parameters, "now": clock.now(), "file_id": file_id}
 
 
 def _found(rows: Rows) -> FoundFile:

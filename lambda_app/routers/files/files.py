@@ -65,16 +65,11 @@ async def list_files(request: Request, credential: RequiredCredentialDep, filter
 
     422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The message names what to send.
     """
-    found = await run_statement(
-        services_of(request).caller_lists().page_files,
-        credential,
-        filters,
-        order=page.order,
-        skip=page.skip,
-        limit=page.limit,
-        after=page.after,
-        with_total=page.with_total,
-    )
+    lists = services_of(request).caller_lists()
+    if lists.is_one_flush(filters, page.order):
+        found = await run_steps(request, credential, lists.page_files(credential, filters, page))
+    else:
+        found = await run_statement(lists.page_files_in_steps, credential, filters, page)
     response = Response(found.json, media_type=JSON_MEDIA_TYPE)
     set_page_headers(request, response, limit=page.limit, next_cursor=found.next_cursor)
     if found.total is not None:

@@ -12,6 +12,7 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order
 from lambda_app.schemas.files.files import Disposition, FileCreate, FileDownloadResponse, FileUploadResponse
+from lambda_app.schemas.page import RequestedPage
 from lambda_app.services.accounts.callers import SubmittedCredential
 
 services = Services.build(Settings.from_environment())
@@ -57,7 +58,8 @@ def _answer(event: dict[str, Any]) -> str | bytes:
     if path == "/files":
         limit = int((event.get("queryStringParameters") or {}).get("limit", 100))
         lists = services.caller_lists()
-        return lists.page_files(credential, FileFilter(), order=NEWEST_FIRST, skip=0, limit=limit, after=None, with_total=False).json
+        page = lists.page_files(credential, FileFilter(), RequestedPage(NEWEST_FIRST, skip=0, limit=limit, after=None, with_total=False))
+        return services.complete(page).json
     file_id = UUID(path.rpartition("/")[2])
     if "/download/" in path:
         return _start_download(credential, file_id)

@@ -43,7 +43,8 @@ def content(response: httpx.Response) -> tuple[Any, ...]:
     body = response.json() if response.content else None
     if isinstance(body, dict):
         body.pop("request_id", None)
-    return response.status_code, body, response.headers.get("etag"), response.headers.get("www-authenticate")
+    names = ("etag", "www-authenticate", "link", "x-next-cursor", "x-total-count", "x-total-count-relation")
+    return response.status_code, body, *(response.headers.get(name) for name in names)
 
 
 def make_key(client: httpx.Client, account: Account, scope: str) -> str:
@@ -60,7 +61,8 @@ def test_every_caller_gets_the_response_of_the_handler(
     keys = [make_key(client, owner, "files:read"), make_key(client, owner, "admin")]
     sessions = [owner.headers["Authorization"], stranger.headers["Authorization"], signed_out.headers["Authorization"], "Bearer invalid"]
     others = [*(f"Bearer {key}" for key in keys), "Bearer ", "Basic x", None]
-    paths = [f"{FILES}/{private['id']}", f"{FILES}/{public['id']}", f"{FILES}/{uuid4()}", f"{FILES}/no-id", ME]
+    on_loop_paths = [f"{FILES}/{private['id']}", f"{FILES}/{public['id']}", f"{FILES}/{uuid4()}", ME, FILES, f"{FILES}?limit=1&count=true"]
+    paths = [*on_loop_paths, f"{FILES}/no-id", f"{FILES}?owner_id={owner.id}", f"{FILES}?all=true", f"{FILES}?limit=0"]
     requests = [
         (path, {name: value for name, value in (("Authorization", authorization), ("If-None-Match", version)) if value is not None})
         for path in paths
@@ -79,11 +81,12 @@ def test_every_caller_gets_the_response_of_the_handler(
             await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
             recorder.completed = 0
             found = [content(await on_loop.get(path, headers=headers)) for path, headers in requests]
-            # Each path with an id that is one, and the account, for each session, with and without a version.
-            assert recorder.completed == 4 * len(sessions) * 2
-            for path in (paths[0], ME):
+            # For each session, with and without a version.
+            assert recorder.completed == len(on_loop_paths) * len(sessions) * 2
+            for path in on_loop_paths:
+                expected_status = 404 if path == on_loop_paths[2] else 200
                 with proxy.count() as counted:
-                    assert (await on_loop.get(path, headers=owner.headers)).status_code == 200
+                    assert (await on_loop.get(path, headers=owner.headers)).status_code == expected_status
                 assert (counted.round_trips, counted.connections) == (1, 0)
         await recorder.reader.close()
         return found

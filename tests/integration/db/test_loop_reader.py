@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import pytest
 import uvloop
-from sqlalchemy import Engine, Integer, String, cast, func, insert, literal, select, text
+from sqlalchemy import Engine, Integer, String, cast, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lambda_app.core.errors import DatabaseUnavailableError, MalformedRequestError
@@ -18,12 +17,11 @@ from lambda_app.db.compiled import CompiledStatement, Read, Rows, StatementRunne
 from lambda_app.db.loop_reader import CONNECTIONS, LoopReader
 from lambda_app.dependencies.worker_threads import WorkerThreads
 from tests.integration.db.entry_points import make_authority, tls_server
-from tests.integration.db.notes import count_notes, note
+from tests.integration.db.notes import note
 from tests.support.wire import Cut, WireProxy
 
 ECHO = CompiledStatement(lambda: select(parameter("text", String()).label("text")))
 COUNT = CompiledStatement(lambda: select(func.count()).where(note.c.body == parameter("body", String())))
-ADD = CompiledStatement(lambda: insert(note).values(body=parameter("body", String())).returning(note.c.body))
 DIVIDE = CompiledStatement(lambda: select(literal(1, Integer) / cast(parameter("by", Integer()), Integer)))
 NO_FUNCTION = CompiledStatement(lambda: select(func.no_such_function(parameter("text", String()))))
 REPEAT = CompiledStatement(lambda: select(func.repeat(parameter("text", String()), parameter("times", Integer()))))
@@ -80,7 +78,8 @@ async def opened(engine: Engine, *, limit: int = CONNECTIONS) -> AsyncIterator[S
 
 
 def one_read(statement: CompiledStatement, **parameters: Any) -> Steps[Rows]:
-    return (yield Read(statement, parameters))
+    (rows,) = yield Read([statement], parameters)
+    return rows
 
 
 def run(coroutine: Coroutine[Any, Any, T], new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> T:
@@ -258,16 +257,18 @@ def test_connection_of_a_cancelled_read_is_not_used_again(engine: Engine, observ
     run(body())
 
 
-def test_statement_that_writes_runs_once_in_a_thread(engine: Engine) -> None:
-    body_of_note = uuid4().hex
+def test_several_statements_take_one_flush(engine: Engine, proxy: WireProxy) -> None:
+    def steps() -> Steps[list[Rows]]:
+        return (yield Read([ECHO, COUNT, ECHO], {"text": "x", "body": "nothing"}))
 
     async def body() -> None:
         async with opened(engine) as setting:
-            assert await setting.rows(ADD, body=body_of_note) == [[body_of_note]]
-            assert setting.threads.statements == 1
+            with proxy.count() as counted:
+                assert await setting.reader.complete(steps()) == [[["x"]], [[0]], [["x"]]]
+            assert counted.round_trips == 1
+            assert "".join(message.kind for message in counted.messages) == "PBDEPBDEPBDES"
 
     run(body())
-    assert count_notes(engine, body_of_note) == 1
 
 
 def test_another_loop_uses_threads(engine: Engine) -> None:
@@ -301,9 +302,10 @@ def test_unreachable_database_is_reported_and_later_used_again(
 def test_steps_receive_the_error_of_their_statement(engine: Engine) -> None:
     def steps() -> Steps[Rows]:
         try:
-            yield Read(DIVIDE, {"by": 0})
+            yield Read([DIVIDE], {"by": 0})
         except MalformedRequestError:
-            return (yield Read(ECHO, {"text": "instead"}))
+            (rows,) = yield Read([ECHO], {"text": "instead"})
+            return rows
         return []
 
     async def body() -> None:
