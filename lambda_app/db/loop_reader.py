@@ -34,7 +34,7 @@ class RunInThread(Protocol):
 class LoopReader:
     """Executes the statements of `Steps` on connections of its own. The event loop serves other requests while it waits for the replies.
 
-    Whatever could block is left to a thread: opening a connection, a statement without a free connection, and one whose connection was
+    Calls that could block run in a thread: opening a connection, a statement without a free connection, and one whose connection was
     lost. The steps themselves run in the thread of the loop, so they must not block. It serves the loop that uses it first; under others,
     all statements run in threads.
     """
