@@ -4,7 +4,6 @@ A worker thread costs 85 µs of processor time per call: two more switches of th
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -110,13 +109,15 @@ class LoopReader:
 
     async def _add(self, loop: asyncio.AbstractEventLoop) -> None:
         connection: WireConnection | None = None
-        # The request that needs a connection runs in a thread meanwhile, and reports the errors of the database.
-        with contextlib.suppress(Error, AppError):
+        try:
             connection = await self._run_in_thread(endpoint_of(self._engine).connect)
-        self._opening = None
-        if connection is None:
-            self._open -= 1
+        except (Error, AppError):
+            # The request that needs a connection runs in a thread meanwhile, and reports the errors of the database.
             return
+        finally:
+            self._opening = None
+            if connection is None:
+                self._open -= 1
         self._idle.append(_LoopConnection(connection, loop, on_close=self._forget))
 
     def _forget(self, connection: "_LoopConnection") -> None:
@@ -175,7 +176,7 @@ class _LoopConnection:
         try:
             if self._connection.receive_available():
                 self._rows.set_result(self._connection.finish_reads())
-        except Error as error:
+        except Exception as error:  # noqa: BLE001 - the coroutine raises it
             self._rows.set_exception(error)
 
     def _time_out(self) -> None:

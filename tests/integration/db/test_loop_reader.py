@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 from sqlalchemy import Engine, Integer, String, cast, func, literal, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from lambda_app.core.errors import DatabaseUnavailableError, MalformedRequestError
@@ -291,6 +292,32 @@ def test_unreachable_database_is_reported_and_later_used_again(
                 await setting.rows(ECHO, text="refused")
             await settled()
         proxy.is_refusing = False
+        await setting.open()
+        assert await setting.rows(ECHO, text="later") == [["later"]]
+        assert setting.threads.statements == 0
+        await setting.reader.close()
+
+    run(body())
+
+
+def test_unexpected_error_while_a_connection_opens_does_not_stop_later_ones(make_engine: Callable[..., Engine], notes_url: str) -> None:
+    password = make_url(notes_url).password
+    assert password is not None
+    is_broken = True
+
+    def password_source() -> str:
+        if is_broken:
+            raise RuntimeError("no password")
+        return password
+
+    async def body() -> None:
+        nonlocal is_broken
+        setting = Setting(make_engine(notes_url, password_source=password_source), limit=1)
+        with pytest.raises(RuntimeError, match="no password"):
+            await setting.rows(ECHO, text="broken")
+        with pytest.raises(RuntimeError, match="no password"):
+            await settled()
+        is_broken = False
         await setting.open()
         assert await setting.rows(ECHO, text="later") == [["later"]]
         assert setting.threads.statements == 0
