@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { SkeletonRows } from "../files/file-table";
 import { ErrorNote } from "./controls";
 import { Icon } from "./icon";
@@ -71,7 +72,7 @@ export function ShowMore({ onClick }: { readonly onClick: () => void }) {
   return (
     <div class="more">
       <button type="button" class="btn" onClick={onClick}>
-        {t.states.showMore}
+        {s.actions.showMore}
       </button>
     </div>
   );

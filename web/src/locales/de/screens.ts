@@ -23,7 +23,25 @@ function sentence(rules: SentenceRules): string {
 }
 
 export const screens: ScreenTexts = {
+  signUp: {
+    title: "Konto anlegen",
+    submit: "Konto anlegen",
+    busy: "Wird angelegt…",
+    haveAccount: "Schon ein Konto?",
+    passwordHint: (length) => `Mindestens ${length} Zeichen. Ein Satz ist ein gutes Passwort.`,
+    confirmTitle: "E-Mail-Adresse bestätigen",
+    confirmText: "Wir haben Ihnen eine Mail mit einem Link gesendet. Öffnen Sie ihn und melden Sie sich dann an.",
+    toSignIn: "Zur Anmeldung",
+  },
+  actions: {
+    cancel: "Abbrechen",
+    save: "Speichern",
+    showMore: "Mehr anzeigen",
+  },
   zip: {
+    title: "Zip",
+    packing: (count) => `${files(count)} werden gepackt…`,
+    cancel: "Packen abbrechen",
     name: "dateien.zip",
     failed: (code) =>
       code === "files_changed"
@@ -39,6 +57,8 @@ export const screens: ScreenTexts = {
     madePrivate: (count) => plural(count, "Die Datei ist wieder privat", `${number(count)} Dateien sind wieder privat`),
   },
   problemCodes: {
+    email_taken: "Zu dieser E-Mail-Adresse gibt es schon ein Konto. Melden Sie sich an.",
+    registration_closed: "Neue Konten legt nur der Betreiber dieses Servers an.",
     bad_webhook_url: "Die Adresse muss eine öffentliche https-Adresse ohne Benutzername und Passwort sein.",
     too_many_webhooks: "Sie haben die höchste Zahl an Webhooks. Löschen Sie zuerst einen.",
     webhook_disabled: "Der Webhook ist ausgeschaltet. Schalten Sie ihn zuerst ein.",
@@ -663,6 +683,7 @@ export const screens: ScreenTexts = {
       ["G R", "Anfragen"],
       ["G S", "Einstellungen"],
       ["↑ ↓", "In einer Liste bewegen"],
+      ["← →", "In einer Reihe von Kacheln bewegen"],
       ["X", "Auswählen"],
       ["Umschalt ↓", "Auswahl erweitern"],
       ["Strg A", "Alle auswählen"],

@@ -34,7 +34,25 @@ function sentence(rules: SentenceRules): string {
 }
 
 export const screens = {
+  signUp: {
+    title: "Create an account",
+    submit: "Create account",
+    busy: "Creating…",
+    haveAccount: "Have an account?",
+    passwordHint: (length: number) => `At least ${length} characters. A sentence is a good password.`,
+    confirmTitle: "Confirm your e-mail address",
+    confirmText: "We sent you a mail with a link. Open it, then sign in.",
+    toSignIn: "To the sign-in",
+  },
+  actions: {
+    cancel: "Cancel",
+    save: "Save",
+    showMore: "Show more",
+  },
   zip: {
+    title: "Zip",
+    packing: (count: number) => `Packing ${number(count)} files…`,
+    cancel: "Stop packing",
     name: "files.zip",
     failed: (code: string): string =>
       code === "files_changed" ? "A file was changed or deleted while the zip was built. Select the files again." : code === "file_withheld" ? "A file is withheld by the malware scan. Leave it out." : "The zip could not be built. Try again.",
@@ -47,6 +65,8 @@ export const screens = {
   },
   /** Sentences for error codes, beside those of the start. */
   problemCodes: {
+    email_taken: "There is an account with this e-mail address already. Sign in instead.",
+    registration_closed: "New accounts are made by the operator of this server only.",
     bad_webhook_url: "The address must be a public https address without user name and password.",
     too_many_webhooks: "You have the maximum number of webhooks. Delete one first.",
     webhook_disabled: "The webhook is off. Turn it on first.",
@@ -670,6 +690,7 @@ export const screens = {
       ["G R", "Requests"],
       ["G S", "Settings"],
       ["↑ ↓", "Move in a list"],
+      ["← →", "Move in a row of tiles"],
       ["X", "Select"],
       ["Shift ↓", "Extend the selection"],
       ["Ctrl A", "Select all"],
