@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { lastDays, niceCeiling } from "../src/admin/bar-chart";
+import { lastDays, niceCeiling, sparkPoints } from "../src/admin/bar-chart";
 import { fitMiddle } from "../src/core/fit-middle";
 import { isNearEnd, listWindow } from "../src/core/list-window";
 import { columnsFor } from "../src/files/grid-columns";
@@ -99,12 +99,12 @@ describe("the filters in an address", () => {
 
 describe("the chart of days", () => {
   it("has every day up to today", () => {
-    const days = lastDays([{ day: "2026-11-26", uploads: 4 }], 3, new Date("2026-11-27T01:00:00Z"));
-    expect(days).toEqual([
-      { day: "2026-11-25", uploads: 0 },
-      { day: "2026-11-26", uploads: 4 },
-      { day: "2026-11-27", uploads: 0 },
-    ]);
+    expect(lastDays(3, new Date("2026-11-27T01:00:00Z"))).toEqual(["2026-11-25", "2026-11-26", "2026-11-27"]);
+  });
+
+  it("draws a curve from edge to edge, with the largest value at the top", () => {
+    expect(sparkPoints([0, 5, 10])).toEqual(["0.0 38.0", "60.0 21.0", "120.0 4.0"]);
+    expect(sparkPoints([0, 0])).toEqual(["0.0 38.0", "120.0 38.0"]);
   });
 
   it.each([

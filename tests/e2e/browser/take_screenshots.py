@@ -80,7 +80,7 @@ def _screens(site: Site, shown: showcase.Showcase) -> Iterator[tuple[str, str, S
             *sign_in(shown.account.email, shown.account.password),
             *({"see": "Connect a program"}, {"click": "Continue", "within": "dialog"}, {"see": "to your account?"}),
         ),
-        "admin": at("admin", {"see": "Uploads each day", "role": "heading"}),
+        "admin": at("admin", {"see": "Uploaded each day", "role": "heading"}),
         "admin-people": at("admin?tab=people", {"see": "Hanna Weiß"}),
         "admin-invitations": at("admin?tab=people", {"click": "Invitations"}, {"see": "valid until"}),
         "admin-audit": at("admin?tab=audit", {"see": "Signed in"}),
