@@ -48,6 +48,7 @@ def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
         "BRAND_ACCENT": "#7a1fa2",
         "BRAND_LOGO_FILE": str(CHECKOUT / "web" / "src" / "assets" / "logo.svg"),
         "IDENTITY_PROVIDERS": '[{"id": "a", "name": "A", "issuer": "https://a.example.com", "client_id": "c"}]',
+        "DEFAULT_LANGUAGE": "de",
         "LOG_LEVEL": "DEBUG",
         "PASSWORD_SIGN_IN": "true",
         "OPEN_REGISTRATION": "false",
