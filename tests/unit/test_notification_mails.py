@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from lambda_app.core.places import NO_PLACES
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.notification_tokens import NotificationTokens
 from lambda_app.repositories.notifications.digests import Recipient
@@ -18,7 +19,7 @@ SIGN_IN = {"kind": "new_sign_ins", "count": 1, "items": {}}
 )
 def test_account_without_a_language_gets_mail_in_the_default_one(locale: str | None, default_language: str, language: str) -> None:
     urls = {"base_url": "https://api.test", "public_url": "https://files.test"}
-    mails = NotificationMails(tokens=TOKENS, **urls, default_language=default_language)
+    mails = NotificationMails(tokens=TOKENS, **urls, default_language=default_language, places=NO_PLACES)
 
     mail = mails.compose(Recipient(UUID(int=1), "ada@example.com", locale, None), [SIGN_IN])
 
