@@ -448,7 +448,7 @@ def test_mail_about_a_sign_in_names_its_place_in_the_language_of_the_mail(stage:
     stage.run()
     places.close()
 
-    # The sign-ins have the same time, so their order is any.
+    # The order of sign-ins at one time is not defined.
     assert {mail.language: set(re.findall(r"^- .*: (.+)$", mail.text, re.MULTILINE)) for mail in stage.mails} == {
         "de": {f"Firefox, {VIENNA} (Wien, Österreich, geschätzt)", f"Firefox, {SWEDEN} (Schweden, geschätzt)"},
         # There is no mail in French.
