@@ -409,6 +409,7 @@ class Services:
                 tokens=NotificationTokens(self.link_keys),
                 base_url=settings.api_url or settings.public_url,
                 public_url=settings.public_url,
+                default_language=settings.default_language,
                 places=self.places,
             ),
             mailer=self.mailer,
