@@ -10,6 +10,10 @@ from infra.package import contents
 
 BUILD = contents.ROOT / "build" / "bench"
 PEERS = Path(__file__).parent / "peers"
+PLAIN_ROUTES = 7
+"""Routes of `peers/plain.py`."""
+COPIED_ROUTES = 5
+"""Routes of `peers/plain_routes.py`."""
 MACHINES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -30,6 +34,20 @@ def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     plain, bare = (Candidate(name, name, (_peer(name), wheels)) for name in ("plain", "bare"))
     floor = Candidate("floor", "floor", (_peer("floor"), BUILD / "ours", wheels))
     return [*candidates, plain, bare, floor]
+
+
+def build_larger_peers(*, routes: int) -> list[Candidate]:
+    """Build the plain app with at most `routes` routes, by copies of the routes of its files.
+
+    In `plain-large` each copy has a table and schemas of its own, as an application of that size has. In `plain-routes` all share one
+    table and its schemas.
+    """
+    copies = max(1, (routes - PLAIN_ROUTES) // COPIED_ROUTES)
+    wheels = _wheels()
+    return [
+        Candidate(name, f"peers.{name.replace('-', '_')}", (_larger_peer(name, copies, tables), wheels))
+        for name, tables in (("plain-large", copies), ("plain-routes", 1))
+    ]
 
 
 def _wheels() -> Path:
@@ -66,4 +84,21 @@ def _peer(name: str) -> Path:
     root.mkdir(parents=True)
     shutil.copy(PEERS / f"{name}.py", root)
     contents._compile(root, root=root)
+    return root
+
+
+def _larger_peer(name: str, copies: int, tables: int) -> Path:
+    root = BUILD / name
+    shutil.rmtree(root, ignore_errors=True)
+    package = root / "peers"
+    package.mkdir(parents=True)
+    shutil.copy(PEERS / "plain.py", package)
+    models, routes = (PEERS / "plain_models.py").read_text(), (PEERS / "plain_routes.py").read_text()
+    main = ["from .plain import app, handler"]
+    for number in range(copies):
+        (package / f"models_{number % tables}.py").write_text(models)
+        (package / f"routes_{number}.py").write_text(routes.replace("plain_models", f"models_{number % tables}"))
+        main += [f"from . import routes_{number}", f"app.include_router(routes_{number}.router)"]
+    (package / f"{name.replace('-', '_')}.py").write_text("\n".join(main) + "\n")
+    contents._compile(package, root=root)
     return root

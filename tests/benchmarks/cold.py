@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from statistics import median
 
-from tests.benchmarks.candidates import Candidate
+from tests.benchmarks.candidates import Candidate, build_larger_peers
 from tests.benchmarks.processes import command_for, environment_for
 from tests.benchmarks.scenarios import SCENARIOS
 from tests.benchmarks.testbed import Testbed
@@ -18,7 +18,11 @@ _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 
 
 def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, float]]:
-    """Start each candidate in turns, once without a snapshot and once with the hooks before one. Returns medians in milliseconds."""
+    """Start each candidate in turns, once without a snapshot and once with the hooks before one. Returns medians in milliseconds.
+
+    The plain app is also started with as many routes as ours.
+    """
+    candidates = [*candidates, *build_larger_peers(routes=count_routes(testbed, candidates[0]))]
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == FIRST_REQUEST)
     tokens = {}
     for candidate in candidates:
@@ -47,6 +51,21 @@ def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds
     for name, kinds in samples_by_name.items():
         figures[name] |= {f"best_{kind}": min(kinds[kind]) * 1000 for kind in ("cpu_ms", "after_snapshot_cpu_ms")}
     return figures
+
+
+def count_routes(testbed: Testbed, candidate: Candidate) -> int:
+    """Return the number of routes that the application of a candidate builds at its start."""
+    finished = subprocess.run(
+        command_for(
+            "-c", f"import {candidate.module} as main\nprint(sum(hasattr(route, 'dependant') for route in main.app.router.routes))"
+        ),
+        env=environment_for(candidate, testbed.environment),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # A candidate may log to the same output.
+    return int(finished.stdout.splitlines()[-1])
 
 
 def measure_imports(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, dict[str, float]]]:

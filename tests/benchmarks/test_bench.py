@@ -1,5 +1,7 @@
 """The benchmarks run, and their tables show their figures."""
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from infra.package.contents import ROOT
 from tests.benchmarks import candidates
 from tests.benchmarks.plots import draw_all
+from tests.benchmarks.processes import command_for, environment_for
 from tests.benchmarks.report import Table, exceeded_budgets, tables_of, write_into
 from tests.benchmarks.scenarios import CONTENDED, LOAD_MIX, SCENARIOS, scenarios_of
 from tests.benchmarks.testbed import running_testbed
@@ -30,14 +33,15 @@ def _figures(*, cold: float, warm: float, after_snapshot: float = 20) -> dict[st
         "server": {name: {"ours": {"server_ms": warm, "handler_ms": 2.0}} for name in ("get", "download", "list of 100")},
         "cold": {
             "ours": dict.fromkeys(KINDS, cold) | dict.fromkeys(AFTER_SNAPSHOT, after_snapshot),
-            "plain": dict.fromkeys((*KINDS, *AFTER_SNAPSHOT), 100.0),
+            "plain": dict.fromkeys(KINDS, 50.0) | dict.fromkeys(AFTER_SNAPSHOT, 100.0),
+            "plain-large": dict.fromkeys((*KINDS, *AFTER_SNAPSHOT), 100.0),
         },
     }
 
 
 def test_only_exceeded_budgets_are_reported() -> None:
     assert exceeded_budgets(_figures(cold=100, warm=1.5)) == []
-    assert exceeded_budgets(_figures(cold=101, warm=1.5)) == ["cold start without a snapshot, relative to the plain app"]
+    assert exceeded_budgets(_figures(cold=101, warm=1.5)) == ["cold start without a snapshot, relative to the plain app of the same size"]
     assert exceeded_budgets(_figures(cold=100, warm=1.5, after_snapshot=21)) == [
         "first response after a snapshot, relative to the plain app"
     ]
@@ -94,6 +98,26 @@ def test_charts_are_written_as_svg(tmp_path: Path) -> None:
     chart = (tmp_path / "plots" / "cold-start.svg").read_text()
     assert chart.startswith("<svg")
     assert "60 ms" in chart
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tables"), [("plain-large", 3), ("plain-routes", 1)])
+def test_larger_plain_app_has_the_requested_routes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, tables: int) -> None:
+    monkeypatch.setattr(candidates, "BUILD", tmp_path)
+    monkeypatch.setattr(candidates, "_wheels", lambda: Path(pytest.__file__).parents[1])
+    settings = {"S3_BUCKET_NAME": "bucket", "AWS_REGION": "us-east-1", "DATABASE_URL": "postgresql://localhost/unused"}
+
+    peer = next(peer for peer in candidates.build_larger_peers(routes=23) if peer.name == name)
+    code = (
+        f"import json, {peer.module} as main, peers.plain\nprint(json.dumps([main.app.openapi(), len(peers.plain.Base.metadata.tables)]))"
+    )
+    finished = subprocess.run(command_for("-c", code), env=environment_for(peer, settings), check=True, capture_output=True, text=True)
+
+    document, number_of_tables = json.loads(finished.stdout)
+    # Seven routes of the plain app and three copies of five: four would be more than 23.
+    assert sum(len(operations) for operations in document["paths"].values()) == 22
+    # The plain app has two.
+    assert number_of_tables == 2 + tables
 
 
 @pytest.mark.slow
