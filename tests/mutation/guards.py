@@ -630,7 +630,7 @@ GUARDS = (
     ),
     Guard(
         "guests from one IPv6 site are counted together",
-        guest_throttle.count_guest_upload,
+        guest_throttle.source_parameters,
         (Read(guest_throttle.FREE_POINTS_OF_WIDER_NETWORK, instead=dict.fromkeys(guest_throttle.FREE_POINTS_OF_WIDER_NETWORK, 10**9)),),
         (f"{API}test_file_requests.py::test_guests_of_one_ipv6_site_probe_the_quota_together",),
     ),
