@@ -10,10 +10,6 @@ from infra.package import contents
 
 BUILD = contents.ROOT / "build" / "bench"
 PEERS = Path(__file__).parent / "peers"
-PLAIN_ROUTES = 7
-"""Routes of `peers/plain.py`."""
-COPIED_ROUTES = 5
-"""Routes of `peers/plain_routes.py`."""
 MACHINES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -26,6 +22,22 @@ class Candidate:
     roots: tuple[Path, ...]
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much an application builds at its start."""
+
+    routes: int
+    tables: int
+    schemas: int
+    """Models of pydantic."""
+
+
+PLAIN = Size(routes=7, tables=2, schemas=4)
+"""`peers/plain.py`."""
+COPY = Size(routes=5, tables=1, schemas=3)
+"""`peers/plain_routes.py` with `peers/plain_models.py`."""
+
+
 def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     """Build this application, as `ours`, and the peers. `compare` is another checkout to measure in the same run, as `before`."""
     wheels = _wheels()
@@ -36,17 +48,17 @@ def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     return [*candidates, plain, bare, floor]
 
 
-def build_larger_peers(*, routes: int) -> list[Candidate]:
-    """Build the plain app with at most `routes` routes, by copies of the routes of its files.
+def build_larger_peers(size: Size) -> list[Candidate]:
+    """Build the plain app twice more, as large as `size` and no larger, by copies of the modules of its files.
 
-    In `plain-large` each copy has a table and schemas of its own, as an application of that size has. In `plain-routes` all share one
-    table and its schemas.
+    `plain-large` has that many routes, tables and schemas. `plain-routes` has as many routes, which share one table and its schemas.
     """
-    copies = max(1, (routes - PLAIN_ROUTES) // COPIED_ROUTES)
+    routes = max(1, (size.routes - PLAIN.routes) // COPY.routes)
+    models = max(1, min((size.tables - PLAIN.tables) // COPY.tables, (size.schemas - PLAIN.schemas) // COPY.schemas))
     wheels = _wheels()
     return [
-        Candidate(name, f"peers.{name.replace('-', '_')}", (_larger_peer(name, copies, tables), wheels))
-        for name, tables in (("plain-large", copies), ("plain-routes", 1))
+        Candidate("plain-large", "peers.plain_large", (_larger_peer("plain_large", routes=routes, models=models), wheels)),
+        Candidate("plain-routes", "peers.plain_routes_only", (_larger_peer("plain_routes_only", routes=routes, models=1), wheels)),
     ]
 
 
@@ -87,18 +99,21 @@ def _peer(name: str) -> Path:
     return root
 
 
-def _larger_peer(name: str, copies: int, tables: int) -> Path:
-    root = BUILD / name
+def _larger_peer(module: str, *, routes: int, models: int) -> Path:
+    root = BUILD / module
     shutil.rmtree(root, ignore_errors=True)
     package = root / "peers"
     package.mkdir(parents=True)
     shutil.copy(PEERS / "plain.py", package)
-    models, routes = (PEERS / "plain_models.py").read_text(), (PEERS / "plain_routes.py").read_text()
-    main = ["from .plain import app, handler"]
-    for number in range(copies):
-        (package / f"models_{number % tables}.py").write_text(models)
-        (package / f"routes_{number}.py").write_text(routes.replace("plain_models", f"models_{number % tables}"))
-        main += [f"from . import routes_{number}", f"app.include_router(routes_{number}.router)"]
-    (package / f"{name.replace('-', '_')}.py").write_text("\n".join(main) + "\n")
+    imports, inclusions = [f"models_{number}" for number in range(models)], []
+    for number in range(models):
+        shutil.copy(PEERS / "plain_models.py", package / f"models_{number}.py")
+    for number in range(routes):
+        source = (PEERS / "plain_routes.py").read_text().replace("plain_models", f"models_{number % models}")
+        (package / f"routes_{number}.py").write_text(source)
+        imports.append(f"routes_{number}")
+        inclusions.append(f"app.include_router(routes_{number}.router)")
+    main = ["from .plain import app, handler", *(f"from . import {name}" for name in imports), *inclusions]
+    (package / f"{module}.py").write_text("\n".join(main) + "\n")
     contents._compile(package, root=root)
     return root

@@ -1,12 +1,13 @@
 """Cold starts: from the start of the process to the first response, and the share of each dependency in the import."""
 
+import json
 import re
 import subprocess
 import sys
 from collections import defaultdict
 from statistics import median
 
-from tests.benchmarks.candidates import Candidate, build_larger_peers
+from tests.benchmarks.candidates import Candidate, Size, build_larger_peers
 from tests.benchmarks.processes import command_for, environment_for
 from tests.benchmarks.scenarios import SCENARIOS
 from tests.benchmarks.testbed import Testbed
@@ -14,15 +15,27 @@ from tests.benchmarks.testbed import Testbed
 FIRST_REQUEST = "upload"
 """The scenario of the first request: it connects to the database, reads, writes and signs a URL."""
 
+_SIZE = """
+import json
+from lambda_app.main import app
+from lambda_app.models.base import Base
+from pydantic import BaseModel
+def below(cls):
+    return {cls}.union(*map(below, cls.__subclasses__()))
+routes = [route for route in app.router.routes if hasattr(route, "dependant")]
+schemas = [cls for cls in below(BaseModel) if cls.__module__.startswith("lambda_app.")]
+print(json.dumps({"routes": len(routes), "tables": len(Base.metadata.tables), "schemas": len(schemas)}))
+"""
+
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 
 
 def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, float]]:
     """Start each candidate in turns, once without a snapshot and once with the hooks before one. Returns medians in milliseconds.
 
-    The plain app is also started with as many routes as ours.
+    The plain app is also started as large as this application, the first candidate.
     """
-    candidates = [*candidates, *build_larger_peers(routes=count_routes(testbed, candidates[0]))]
+    candidates = [*candidates, *build_larger_peers(measure_size(testbed, candidates[0]))]
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == FIRST_REQUEST)
     tokens = {}
     for candidate in candidates:
@@ -53,19 +66,13 @@ def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds
     return figures
 
 
-def count_routes(testbed: Testbed, candidate: Candidate) -> int:
-    """Return the number of routes that the application of a candidate builds at its start."""
+def measure_size(testbed: Testbed, candidate: Candidate) -> Size:
+    """Return how many routes, tables and schemas this application builds at its start."""
     finished = subprocess.run(
-        command_for(
-            "-c", f"import {candidate.module} as main\nprint(sum(hasattr(route, 'dependant') for route in main.app.router.routes))"
-        ),
-        env=environment_for(candidate, testbed.environment),
-        check=True,
-        capture_output=True,
-        text=True,
+        command_for("-c", _SIZE), env=environment_for(candidate, testbed.environment), check=True, capture_output=True, text=True
     )
     # A candidate may log to the same output.
-    return int(finished.stdout.splitlines()[-1])
+    return Size(**json.loads(finished.stdout.splitlines()[-1]))
 
 
 def measure_imports(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
