@@ -1,8 +1,7 @@
 """Tables of the figures, for the terminal and for docs/performance.md between its markers."""
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +76,23 @@ def exceeded_budgets(figures: dict[str, Any]) -> list[str]:
     return [name for name, _, _, is_met in _budget_rows(figures) if not is_met]
 
 
-def write_into(document: Path, tables: Iterable[Table]) -> None:
-    """Replace the text between the markers of each table."""
+def write_into(document: Path, tables: Iterable[Table], *, keeps_budgets: bool = False) -> None:
+    """Replace the text between the markers of each table. If `keeps_budgets`, budgets that were not measured stay in their table."""
     text = document.read_text()
     for table in tables:
         begin, end = f"<!-- bench:{table.name} -->", "<!-- /bench -->"
-        text = re.sub(f"{begin}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n{t.markdown()}\n{e}", text, flags=re.DOTALL)  # type: ignore[misc]
+        before, found, rest = text.partition(f"{begin}\n")
+        if not found:
+            continue
+        old, _, after = rest.partition(end)
+        new = _with_kept_rows(table, old) if keeps_budgets and table.name == "budgets" else table
+        text = f"{before}{begin}\n{new.markdown()}\n{end}{after}"
     document.write_text(text)
+
+
+def _with_kept_rows(table: Table, old: str) -> Table:
+    rows = {row[0]: row for line in old.splitlines()[2:] if (row := line.strip("| ").split(" | "))}
+    return replace(table, rows=[*(rows | {row[0]: row for row in table.rows}).values()])
 
 
 def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:

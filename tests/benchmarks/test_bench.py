@@ -68,6 +68,21 @@ def test_tables_are_replaced_between_their_markers(tmp_path: Path) -> None:
     )
 
 
+def test_budgets_that_were_not_measured_stay(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    columns = ("budget", "allowed", "measured", "")
+    first = Table("budgets", "", columns, [("get", "1x", "0.9x", "met"), ("start", "1x", "1.1x", "EXCEEDED")])
+    document.write_text("<!-- bench:budgets -->\nold\n<!-- /bench -->\n")
+    write_into(document, [first])
+
+    write_into(
+        document, [Table("budgets", "", columns, [("start", "1x", "0.8x", "met"), ("list", "1x", "0.7x", "met")])], keeps_budgets=True
+    )
+
+    both = Table("budgets", "", columns, [("get", "1x", "0.9x", "met"), ("start", "1x", "0.8x", "met"), ("list", "1x", "0.7x", "met")])
+    assert document.read_text() == f"<!-- bench:budgets -->\n{both.markdown()}\n<!-- /bench -->\n"
+
+
 def test_every_table_has_markers_in_the_document() -> None:
     document = (ROOT / "docs" / "performance.md").read_text()
 
@@ -112,7 +127,8 @@ def test_larger_plain_apps_reach_the_size_and_do_not_exceed_it(
     # Room for three copies of the routes and four of the models: a fifth table would fit, its schemas would not.
     peers = candidates.build_larger_peers(candidates.Size(routes=7 + 3 * 5 + 4, tables=2 + 5, schemas=4 + 4 * 3 + 2))
     peer = next(peer for peer in peers if peer.name == name)
-    code = f"import json\nfrom {peer.module} import app\nfrom peers.plain import Base\nprint(json.dumps([app.openapi(), len(Base.metadata.tables)]))"
+    count = "import json; from peers.plain import Base; print(json.dumps([app.openapi(), len(Base.metadata.tables)]))"
+    code = f"from {peer.module} import app; {count}"
     finished = subprocess.run(command_for("-c", code), env=environment_for(peer, settings), check=True, capture_output=True, text=True)
 
     document, number_of_tables = json.loads(finished.stdout)
