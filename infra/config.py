@@ -9,6 +9,7 @@ from typing import Any
 from lambda_app.core.brand import require_brand_name, require_logo
 from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import parse_providers, require_consistent
+from lambda_app.core.places import require_places
 
 BUCKET_METHODS = ("GET", "HEAD", "PUT")
 """Methods that web pages may use with a presigned URL (bucket CORS)."""
@@ -37,6 +38,8 @@ expires first, so that the caller gets its error, and the database does not cont
 """
 PRESIGNED_URL_SECONDS = 900
 
+PLACES_MAX_BYTES = 180_000_000
+"""Largest database of places. A function and its layers may have 250 MiB together, of which the package takes 63 MB."""
 FREE_VARIABLES_BYTES = 2000
 """Room for `identity_providers` and `cors_origins` together. A function's variables have at most 4 kB (Lambda developer guide, "Lambda
 quotas"), and the others need up to half of them."""
@@ -167,6 +170,8 @@ class StageConfig:
     """Accent colour of the web app, of pages and of mail, such as `#7a1fa2`. None: that of the product."""
     brand_logo: str | None = None
     """File of the logo, SVG or PNG, on the machine that deploys. None: the mark of the product."""
+    places_file: str | None = None
+    """MaxMind DB file of cities or countries on the machine that deploys. None: sessions show no places."""
     alarm_email: str | None = None
     monthly_budget: int = 400
     """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
@@ -214,7 +219,7 @@ class StageConfig:
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
-        self._check_brand()
+        self._check_brand_and_files()
         self._check_pausing()
         if self.reads_from_standby and (self.database is not DatabaseKind.AURORA or self.pauses_when_idle):
             raise ConfigError(f"{self.name}: reads_from_standby needs a standby, which this database does not have")
@@ -304,11 +309,12 @@ class StageConfig:
         if not name or "." not in domain or any(char in self.mail_from for char in " <>*,"):
             raise ConfigError("mail_from must be a bare address such as files@example.com")
 
-    def _check_brand(self) -> None:
+    def _check_brand_and_files(self) -> None:
         checks: dict[str, Callable[[str], object]] = {
             "brand_name": require_brand_name,
             "brand_accent": require_readable_accent,
             "brand_logo": lambda path: require_logo(Path(path)),
+            "places_file": lambda path: _require_deployable(require_places(Path(path))),
         }
         for name, check in checks.items():
             value = getattr(self, name)
@@ -425,6 +431,7 @@ _TEXT_OVERRIDES = (
     "brand_name",
     "brand_accent",
     "brand_logo",
+    "places_file",
     "recovery_region",
     "identity_providers",
     "identity_secrets",
@@ -483,3 +490,10 @@ def _vault_lock(value: str) -> VaultLock:
     if value not in set(VaultLock):
         raise ConfigError(f"vault_lock must be one of {', '.join(VaultLock)}, not {value!r}")
     return VaultLock(value)
+
+
+def _require_deployable(path: Path) -> Path:
+    size = path.stat().st_size
+    if size > PLACES_MAX_BYTES:
+        raise ValueError(f"has {size:,} bytes; at most {PLACES_MAX_BYTES:,} fit into a Lambda function")
+    return path

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 from lambda_app.core.aws import AwsAccess, AwsCredentials, object_of_arn
 from lambda_app.core.identity.assertions import Assertions
 from lambda_app.core.mail import Mailer, build_mailer
+from lambda_app.core.places import NO_PLACES, Places
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.log_keys import LogSigner
@@ -185,6 +186,8 @@ class Services:
     """The engine of a standby, for reads that may be some seconds old."""
     identity_keys: SigningKeys | None = None
     """The keys of the sign-in with identity providers; None without providers."""
+    places: Places = NO_PLACES
+    """The places of network addresses, if the operator has a database of them."""
 
     @classmethod
     def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
@@ -207,6 +210,7 @@ class Services:
             origin_verifier=_origin_verifier(settings, aws),
             identity_keys=identity_keys(settings, aws),
             read_engine=_read_engine(settings, aws),
+            places=Places(settings.places_file),
         )
 
     @contextmanager
@@ -401,6 +405,7 @@ class Services:
                 tokens=NotificationTokens(self.link_keys),
                 base_url=settings.api_url or settings.public_url,
                 public_url=settings.public_url,
+                places=self.places,
             ),
             mailer=self.mailer,
         )

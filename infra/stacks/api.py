@@ -55,6 +55,8 @@ CHECKPOINT_ARN_EXPORT = "ExportsOutputFnGetAttCheckpointsBucket6BA0C50DArn65BE4D
 """The same for the bucket of locked checkpoints."""
 
 
+PLACES_NAME = "places.mmdb"
+"""Name of the database of places in its layer."""
 AUTHORITIES = f"/var/task/{DATABASE_AUTHORITIES}"
 """Path of the certificate authorities of RDS in a function."""
 
@@ -96,8 +98,7 @@ class ApiStack(Stack):
             for spec in functions_of(config)
             if spec.exists
         }
-        if config.brand_logo is not None:
-            self.functions["Api"].function.add_layers(_logo_layer(self, Path(config.brand_logo)))
+        self._add_files()
         if previews is not None:
             self.functions[PREVIEW.name] = self._preview_worker(previews)
         for function in self.functions.values():
@@ -125,6 +126,18 @@ class ApiStack(Stack):
         CfnOutput(self, "AdminFunction", value=self.functions["Admin"].function.function_name)
         CfnOutput(self, "SweepFunction", value=self.functions["Sweep"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
+
+    def _add_files(self) -> None:
+        """Add the operator's files to the functions whose variables name them, as layers, which Lambda unpacks to `/opt`."""
+        config = self._config
+        if config.brand_logo is not None:
+            name = _logo_name(config.brand_logo)
+            self.functions["Api"].function.add_layers(_layer(self, "Logo", Path(config.brand_logo), name=name, description="logo"))
+        if config.places_file is not None:
+            layer = _layer(self, "Places", Path(config.places_file), name=PLACES_NAME, description="database of places")
+            for function in self.functions.values():
+                if _shows_places(function.spec):
+                    function.function.add_layers(layer)
 
     def _preview_worker(self, artifact: Artifact) -> AppFunction:
         """Return the function that decodes files: outside the VPC, and with nothing but the name of the bucket."""
@@ -184,6 +197,8 @@ class ApiStack(Stack):
             own |= _pausing_variables(PAUSED_SIGN_IN_SECONDS if is_awaited else STARTING_SIGN_IN_SECONDS)
         if data.database.read_host is not None and spec.trigger is Trigger.REQUEST:
             own |= {"DATABASE_READ_HOST": data.database.read_host}
+        if self._config.places_file is not None and _shows_places(spec):
+            own |= {"PLACES_FILE": f"/opt/{PLACES_NAME}"}
         if spec.trigger is Trigger.REQUEST:
             # The network of the API has no access to the providers.
             own |= {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"}
@@ -411,9 +426,14 @@ def _logo_name(path: str) -> str:
     return f"logo{Path(path).suffix.lower()}"
 
 
-def _logo_layer(scope: Construct, logo: Path) -> lambda_.LayerVersion:
-    """Return a layer that contains only the logo. Lambda unpacks it to `/opt`."""
+def _shows_places(spec: FunctionSpec) -> bool:
+    """Whether the function shows places of sessions: in responses, or in mail."""
+    return spec.trigger is Trigger.REQUEST or Permission.SEND_MAIL in spec.permissions
+
+
+def _layer(scope: Construct, construct_id: str, file: Path, *, name: str, description: str) -> lambda_.LayerVersion:
+    """Return a layer that contains only this file."""
     # CDK makes layers of folders. It copies the folder into its output.
     folder = Path(tempfile.mkdtemp())
-    shutil.copyfile(logo, folder / _logo_name(str(logo)))
-    return lambda_.LayerVersion(scope, "Logo", code=lambda_.Code.from_asset(str(folder)), description="We-Upload: logo")
+    shutil.copyfile(file, folder / name)
+    return lambda_.LayerVersion(scope, construct_id, code=lambda_.Code.from_asset(str(folder)), description=f"We-Upload: {description}")

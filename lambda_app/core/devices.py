@@ -49,7 +49,7 @@ def device_of(user_agent: str | None) -> Device:
 def network_of(address: str | None) -> str | None:
     """Return the network of an address as a prefix, such as `203.0.113.0/24`; None if there is no valid address.
 
-    It shows from where a request came without naming the connection. No database of places is used.
+    It shows from where a request came without naming the connection.
     """
     try:
         parsed = ipaddress.ip_address(address or "")

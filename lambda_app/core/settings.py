@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 from lambda_app.core.brand import require_brand_name, require_logo
 from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import IdentityProvider, parse_providers, require_consistent
+from lambda_app.core.places import require_places
 
 SECRET_KEY_MIN_BYTES = 32
 """HMAC-SHA-256 requires a key at least as long as its output (RFC 7518, section 3.2)."""
@@ -196,6 +197,8 @@ class Settings(BaseModel):
     """Accent colour, `#rrggbb`, dark enough to be read on a light page. The dark theme derives a lighter one. None: the product's."""
     brand_logo_file: Path | None = None
     """SVG or PNG file of the logo, at most 64 KiB. None: the product's mark."""
+    places_file: Path | None = None
+    """MaxMind DB file of cities or countries, from which sessions show their place. None: they show only their network."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     """Lowest severity that is logged."""
 
@@ -297,6 +300,11 @@ class Settings(BaseModel):
     @classmethod
     def _is_a_small_picture(cls, value: Path | None) -> Path | None:
         return None if value is None else require_logo(value)
+
+    @field_validator("places_file")
+    @classmethod
+    def _has_places(cls, value: Path | None) -> Path | None:
+        return None if value is None else require_places(value)
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -882,9 +882,15 @@ GUARDS = (
         (f"{API}test_proven_addresses.py",),
     ),
     Guard(
-        "a user cannot become a superuser",
+        "a user cannot lift the demand for a second factor",
         users.UserService._refuse_role_change,
         (DropCheck(PermissionDeniedError, at=2),),
+        (f"{API}test_required_second_factor.py::test_superuser_requires_the_factor_of_one_account",),
+    ),
+    Guard(
+        "a user cannot become a superuser",
+        users.UserService._refuse_role_change,
+        (DropCheck(PermissionDeniedError, at=3),),
         (f"{API}test_users.py",),
     ),
     Guard(

@@ -12,6 +12,7 @@ DEFERRED = {
     "click": "the command line",
     "jinja2": "not used",
     "mako": "migrations",
+    "maxminddb": "PLACES_FILE",
     "passlib": "passwords",
     "psycopg": "not used",
     "puremagic": "the completion of an upload",

@@ -108,6 +108,10 @@ class Session(ResponseModel):
     expires_at: Timestamp = Field(description="When the session ends.")
     source_address: str | None = Field(description="Network address of the sign-in.")
     network: str | None = Field(description="The network of that address as a prefix, such as `203.0.113.0/24`.")
+    place: str | None = Field(
+        description="City and country of that address, or the country alone, such as `Vienna, Austria`: an estimate from the network, in "
+        "the language of the caller. Null if it is not known, or the server has no database of places."
+    )
     user_agent: str | None = Field(description="Program that signed in, as it named itself.")
     browser: str | None = Field(description="Browser or program that `user_agent` names, such as `Firefox`; null if it is not known.")
     system: str | None = Field(description="Operating system that `user_agent` names, such as `Windows`; null if it is not known.")

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from lambda_app.core.mail import Mail
+from lambda_app.core.places import Places
 from lambda_app.core.security.notification_tokens import NotificationTokens, Prolongation, Prolonged, Unsubscription
 from lambda_app.models import NotificationKind
 from lambda_app.repositories.notifications.collection import ABOUT
@@ -32,7 +33,8 @@ _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 class NotificationMails:
     """Composes mails with links below `base_url` (the pages of this API) and `public_url` (the web app)."""
 
-    def __init__(self, *, tokens: NotificationTokens, base_url: str, public_url: str) -> None:
+    def __init__(self, *, tokens: NotificationTokens, base_url: str, public_url: str, places: Places) -> None:
+        self._places = places
         self._tokens = tokens
         self._base_url = base_url.rstrip("/")
         self._public_url = public_url.rstrip("/")
@@ -71,13 +73,21 @@ class NotificationMails:
             lines = [_sized(_one_line(item["name"]), item["size_bytes"], texts) for item in items.values()]
         else:
             heading = texts.sign_ins
-            lines = [_sign_in(item, texts, recipient.time_zone) for item in items.values()]
+            lines = [self._sign_in(item, texts, recipient.time_zone) for item in items.values()]
         hidden = each["count"] - sum(item["count"] for item in items.values())
         more = [texts.more_items(hidden)] if hidden > 0 else []
         yield "\n".join([heading, *(f"- {line}" for line in (*lines, *more))])
         if kind is NotificationKind.NEW_SIGN_INS:
             yield texts.sign_in_advice
             yield f"{self._public_url}/settings#password"
+
+    def _sign_in(self, item: dict[str, Any], texts: Texts, time_zone: str | None) -> str:
+        browser = _one_line(item["browser"]) or texts.unknown_browser
+        address = item["address"] or texts.unknown_address
+        # In the language of the mail, which the locale of the account may not be.
+        place = _one_line(self._places.name_of(item["address"], texts.language))
+        source = f"{address} ({texts.place(place)})" if place else address
+        return f"{exact_time(datetime.fromisoformat(item['at']), texts, time_zone)}: {browser}, {source}"
 
     def _expiry(self, recipient: Recipient, about: dict[str, Any], texts: Texts) -> Iterator[str]:
         expires_at = datetime.fromisoformat(about["expires_at"])
@@ -103,12 +113,6 @@ def _subject(kinds: Sequence[NotificationKind], content: Sequence[dict[str, Any]
     if kinds == [NotificationKind.LINK_EXPIRY] and requests:
         return texts.request_expiry_subject(count) if requests == len(content) else texts.mixed_subject
     return texts.subjects[kinds[0]](count) if len(kinds) == 1 else texts.mixed_subject
-
-
-def _sign_in(item: dict[str, Any], texts: Texts, time_zone: str | None) -> str:
-    browser = _one_line(item["browser"]) or texts.unknown_browser
-    address = item["address"] or texts.unknown_address
-    return f"{exact_time(datetime.fromisoformat(item['at']), texts, time_zone)}: {browser}, {address}"
 
 
 def _counted(name: str, count: int, texts: Texts) -> str:

@@ -28,6 +28,8 @@ class Texts:
     sign_in_advice: str
     unknown_browser: str
     unknown_address: str
+    place: Callable[[str], str]
+    """The place of a network, which is an estimate."""
     more_items: Callable[[int], str]
     more_groups: str
     zip_name: str
@@ -77,6 +79,7 @@ ENGLISH = Texts(
     sign_in_advice="If this was not you, change your password at once. That also ends all sessions:",
     unknown_browser="unknown program",
     unknown_address="unknown address",
+    place=lambda name: f"{name}, estimated",
     more_items=lambda count: f"and {_plural(count, '1 other', 'others')}",
     more_groups="There is more than this mail can show. The web app shows all of it.",
     zip_name="all files as a zip",
@@ -110,6 +113,7 @@ GERMAN = Texts(
     sign_in_advice="Wenn Sie das nicht waren, ändern Sie sofort Ihr Passwort. Das beendet auch alle Sitzungen:",
     unknown_browser="unbekanntes Programm",
     unknown_address="unbekannte Adresse",
+    place=lambda name: f"{name}, geschätzt",
     more_items=lambda count: f"und {_german_count(count, '1 weitere', 'weitere')}",
     more_groups="Es gibt mehr, als diese Mail zeigen kann. Die Web-App zeigt alles.",
     zip_name="alle Dateien als Zip",

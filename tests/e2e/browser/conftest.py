@@ -22,6 +22,7 @@ from infra.local.object_store import ObjectStoreServer
 from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
+from tests.support.places import write_places
 
 HERE = Path(__file__).parent
 FONTCONFIG = """<?xml version="1.0"?>
@@ -60,6 +61,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer, tmp_path_factory: pyt
         "previews_enabled": True,
         "webhook_allow_loopback": True,
         "web_app_folder": web_app.build(),
+        "places_file": write_places(tmp_path_factory.mktemp("places") / "places.mmdb"),
     }
     site_settings = settings.model_copy(update=changes)
     services = Services.build(site_settings)
@@ -75,6 +77,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer, tmp_path_factory: pyt
         server.should_exit = True
         thread.join()
     services.engine.dispose()
+    services.places.close()
 
 
 @pytest.fixture(scope="session")

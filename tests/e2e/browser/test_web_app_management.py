@@ -22,6 +22,7 @@ from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, delay_receipt, failures, keeps_policy, sign_in
 from tests.support import preview_samples as samples
 from tests.support.accounts import Account, make_account, make_file
+from tests.support.places import VIENNA
 from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
@@ -74,6 +75,10 @@ def member(site: Site, client: httpx.Client) -> Account:
     """An account with a file and an unconfirmed address."""
     account = make_account(site.services, is_verified=False)
     make_file(client, account, filename="notes of the member.txt")
+    with site.services.engine.begin() as connection:
+        connection.execute(
+            sql("UPDATE user_session SET source_address = :address WHERE user_id = :id"), {"address": VIENNA, "id": account.id}
+        )
     return account
 
 
@@ -207,6 +212,7 @@ def results(
         ],
         "files of one account": [
             *(*as_operator, *find_member, *choose_action(member.email, "Sessions and links"), {"see": "Unknown program"}),
+            {"see": "Vienna, Austria"},
             *({"see": "None"}, {"axe": True}, {"key": "Escape"}, *choose_action(member.email, "Show in audit log")),
             *({"see": "file.available"}, {"see": "notes of the member.txt"}, {"axe": True}, *find_member),
             *(*choose_action(member.email, "Show files"), {"see": "notes of the member.txt"}),
@@ -214,7 +220,13 @@ def results(
         ],
         "unconfirmed": [
             *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
-            *({"see": "Until you confirm the address"}, {"see": "File arrived and verified"}, {"idle": True}, {"axe": True}),
+            *(
+                {"see": "Until you confirm the address"},
+                {"see": "File arrived and verified"},
+                {"see": "Vienna, Austria"},
+                {"idle": True},
+                {"axe": True},
+            ),
             *({"click": "Request export"}, {"fill": "Current password", "value": member.password, "within": "dialog"}),
             *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}, {"resize": 320}, {"resize": 1280}),
             *(

@@ -25,6 +25,7 @@ from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.mail import FileMailer, Mail, MailDesign
+from lambda_app.core.places import Places
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers.seal import run_dispatch, run_notifications
@@ -40,6 +41,7 @@ from tests.support.accounts import Account, make_account, make_file, put_object
 from tests.support.audit_log import OwnLog
 from tests.support.gateway import GatewayTransport
 from tests.support.locks import wait_until_waiting
+from tests.support.places import SWEDEN, VIENNA, write_places
 from tests.support.shares import make_share
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
@@ -433,6 +435,24 @@ def test_sign_in_from_a_new_network_or_browser_is_announced(stage: Stage) -> Non
         ["Chrome, 203.0.113.5"],
     ]
     assert all("change your password at once" in mail.text for mail in stage.mails)
+
+
+def test_mail_about_a_sign_in_names_its_place_in_the_language_of_the_mail(stage: Stage, tmp_path: Path) -> None:
+    places = Places(write_places(tmp_path / "places.mmdb"))
+    stage.services = replace(stage.services, places=places)
+    for locale in ("de-AT", "fr"):
+        owner = stage.make_owner()
+        stage.api.patch("/api/v1/users/me", json={"locale": locale}, headers=owner.headers).raise_for_status()
+        for address in ("203.0.113.5", VIENNA, SWEDEN):
+            stage.sign_in(owner, address, FIREFOX)
+    stage.run()
+    places.close()
+
+    assert {mail.language: re.findall(r"^- .*: (.+)$", mail.text, re.MULTILINE) for mail in stage.mails} == {
+        "de": [f"Firefox, {VIENNA} (Wien, Österreich, geschätzt)", f"Firefox, {SWEDEN} (Schweden, geschätzt)"],
+        # There is no mail in French.
+        "en": [f"Firefox, {VIENNA} (Vienna, Austria, estimated)", f"Firefox, {SWEDEN} (Sweden, estimated)"],
+    }
 
 
 def test_sign_in_through_the_api_is_announced_with_its_address_and_browser(stage: Stage) -> None:

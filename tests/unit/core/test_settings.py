@@ -83,6 +83,8 @@ def test_weak_signing_key_is_accepted_in_local_mode() -> None:
         ("BRAND_ACCENT", "#ffcc00"),
         ("BRAND_LOGO_FILE", "/none/logo.svg"),
         ("BRAND_LOGO_FILE", "/etc/passwd"),
+        ("PLACES_FILE", "/none/places.mmdb"),
+        ("PLACES_FILE", "/etc/passwd"),
     ],
 )
 def test_invalid_value_is_rejected(name: str, value: str) -> None:

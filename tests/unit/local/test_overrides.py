@@ -10,6 +10,7 @@ from infra.local.overrides import FIXED, MAKE_VARIABLES, OVERRIDES, read_overrid
 from infra.local.processes import LocalError
 from infra.local.state import CHECKOUT
 from lambda_app.core.settings import Settings
+from tests.support.places import write_places
 
 
 def settings_of_the_docs() -> set[str]:
@@ -38,7 +39,7 @@ def test_make_help_lists_the_overrides() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OVERRIDES))
-def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     values = {
         "ABUSE_EMAIL": "abuse@example.com",
         "API_URL": "http://files.test:8000",
@@ -51,6 +52,7 @@ def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
         "LOG_LEVEL": "DEBUG",
         "PASSWORD_SIGN_IN": "true",
         "OPEN_REGISTRATION": "false",
+        "PLACES_FILE": str(write_places(tmp_path / "places.mmdb")),
         "PREVIEWS_ENABLED": "false",
         "PUBLIC_URL": "http://app.test:5173",
         "REQUIRE_VERIFIED_EMAIL": "true",

@@ -7,6 +7,7 @@ import { api } from "../core/api";
 import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showProblem } from "../core/problems";
+import { SessionSource } from "../settings/session-source";
 import { Loaded, useLoaded } from "../ui/data-table";
 import { Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
@@ -77,7 +78,7 @@ export function showAccess(account: User): void {
           read={async () => (await accounts.ofUser.sessions(account.id)).items}
           keyOf={(session) => session.id}
           nameOf={sessionName}
-          detailOf={(session) => [session.network && s.settings.network(session.network), s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))].filter(Boolean).join(" · ")}
+          detailOf={(session) => <SessionSource session={session} time={s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))} />}
           isOpen={() => true}
           end={(session) => accounts.ofUser.endSession(account.id, session.id)}
         />

@@ -16,6 +16,7 @@ import { Icon } from "../ui/icon";
 import { signOutEverywhere } from "../screens/sign-in-again";
 import { connectProgram } from "./connect-program";
 import { Section } from "./section";
+import { SessionSource } from "./session-source";
 
 export function Sessions() {
   const { value: sessions, setValue: setSessions, error, load } = useLoaded<readonly SessionInfo[]>(() => api.accounts.sessions());
@@ -70,9 +71,10 @@ export function Sessions() {
                   <span class="grow">
                     <span class="strong">{name}</span>
                     <span class="two wrapit">
-                      {[session.network && s.settings.network(session.network), session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
-                        .filter(Boolean)
-                        .join(" · ")}
+                      <SessionSource
+                        session={session}
+                        time={session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))}
+                      />
                     </span>
                   </span>
                   <span class="acts row">
@@ -92,7 +94,7 @@ export function Sessions() {
           </ul>
         )}
       </Loaded>
-      <p class="hint">{s.settings.networkHint}</p>
+      <p class="hint">{sessions?.some((session) => session.place !== null) ? s.settings.placeHint : s.settings.networkHint}</p>
       <div class="row wrap">
         <button type="button" class="btn" onClick={() => void signOut()}>
           <Icon name="out" />

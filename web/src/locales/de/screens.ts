@@ -472,6 +472,7 @@ export const screens: ScreenTexts = {
     lastUsed: (moment) => `zuletzt benutzt ${inside(moment)}`,
     network: (prefix) => `Netz ${prefix}`,
     networkHint: "Das Netz ist der erste Teil der Adresse, von der die Anmeldung kam. Es nennt keinen Ort: Ein Mobilfunknetz ist in vielen Städten dasselbe. „Zuletzt benutzt“ ist auf zehn Minuten genau.",
+    placeHint: "Der Ort ist aus dem Netz der Anmeldung geschätzt: Ein Mobilfunknetz ist in vielen Städten dasselbe. Wo kein Ort bekannt ist, sehen Sie das Netz. „Zuletzt benutzt“ ist auf zehn Minuten genau.",
     neverUsed: "nie benutzt",
     ends: (day) => `endet ${day}`,
     newKey: "Neuer Schlüssel",

@@ -479,6 +479,7 @@ export const screens = {
     lastUsed: (moment: string) => `last used ${inside(moment)}`,
     network: (prefix: string) => `network ${prefix}`,
     networkHint: "The network is the first part of the address of the sign-in. It names no place: a mobile network is the same in many towns. “Last used” is within ten minutes.",
+    placeHint: "The place is an estimate from the network of the sign-in: a mobile network is the same in many towns. Where no place is known, you see the network. “Last used” is within ten minutes.",
     neverUsed: "never used",
     ends: (day: string) => `ends ${day}`,
     newKey: "New key",
