@@ -162,6 +162,8 @@ class StageConfig:
     """Whether the data stack creates the SES identity. Otherwise it must exist."""
     public_url: str | None = None
     """Base address of the links in mail, https:// only."""
+    default_language: str | None = None
+    """Language of mails to accounts that have chosen none. None: English."""
     abuse_email: str | None = None
     """Address to which recipients of links report abuse."""
     brand_name: str | None = None
@@ -293,6 +295,8 @@ class StageConfig:
     def _check_mail(self) -> None:
         if self.require_second_factor not in (None, "superusers", "all"):
             raise ConfigError("require_second_factor must be superusers or all")
+        if self.default_language not in (None, "en", "de"):
+            raise ConfigError("default_language must be en or de")
         if self.public_url is not None and not self.public_url.startswith("https://"):
             raise ConfigError("public_url must be an https:// address")
         if self.mail_from is None:
@@ -427,6 +431,7 @@ _TEXT_OVERRIDES = (
     "mail_from",
     "mail_identity",
     "public_url",
+    "default_language",
     "abuse_email",
     "brand_name",
     "brand_accent",

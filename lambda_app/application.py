@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
+from lambda_app.dependencies.callers import create_loop_reader
 from lambda_app.factory import IdentityServices, Services
 from lambda_app.routers import admin, config, docs, events, health, receipts, webhooks
 from lambda_app.routers.accounts import (
@@ -83,8 +84,12 @@ ROOT_ROUTERS = (
 """Served at the root, because people read, print and type these URLs."""
 
 
-def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
-    """Create the application. It connects to other servers on first use."""
+def create_app(settings: Settings, services: Services | None = None, *, reads_on_loop: bool = False) -> FastAPI:
+    """Create the application. It connects to other servers on first use.
+
+    With `reads_on_loop`, frequent reads need no worker thread under a server. It opens connections that no lifespan event closes, so it is
+    for a process whose only event loop serves requests until its end.
+    """
     configure_logs(settings.log_level)
     app = FastAPI(
         title="We-Upload",
@@ -99,6 +104,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     services = app.state.services = services or Services.build(settings)
+    app.state.loop_reader = create_loop_reader(services) if reads_on_loop else None
     install_problem_handlers(app)
     complete_document(app)
     for prefix in (settings.api_v1_str, ""):
@@ -136,4 +142,4 @@ def create_identity_app(settings: Settings, services: IdentityServices | None = 
 
 def create_app_from_environment() -> FastAPI:
     """Create the application from the environment variables, for ASGI servers (`uvicorn --factory`)."""
-    return create_app(Settings.from_environment())
+    return create_app(Settings.from_environment(), reads_on_loop=True)

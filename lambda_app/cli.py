@@ -117,11 +117,12 @@ def create_superuser(email: str, password_stdin: bool) -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Migrate the database to the newest revision."""
+    """Migrate the database to the newest revision, and create the next partition of the audit log when it is due."""
     from lambda_app.db import migrations
 
     with _services() as services:
         migrations.upgrade(services.engine)
+        migrations.extend_audit_log(services.engine)
         click.echo(f"database is at revision {migrations.current_revision(services.engine)}")
 
 

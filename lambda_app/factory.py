@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
@@ -30,7 +30,7 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
-from lambda_app.db.compiled import StatementRunner
+from lambda_app.db.compiled import StatementRunner, Steps
 from lambda_app.db.engine import create_database_engine, create_endpoint_engine, endpoint_of
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.rehearsal import RehearsalEndpoint
@@ -156,6 +156,8 @@ from lambda_app.storage.s3 import S3ObjectStore
 from lambda_app.storage.scan_tags import ScanTags
 from lambda_app.storage.webhook_objects import WebhookObjects
 
+T = TypeVar("T")
+
 ISSUER = "We-Upload"
 """Name under which authenticator apps list an account."""
 DATABASE_PROBE_SECONDS = 1.5
@@ -219,6 +221,10 @@ class Services:
         with session_scope(self.session_factory) as session:
             yield session
 
+    def complete(self, steps: Steps[T]) -> T:
+        """Execute the statements of the steps in this thread, and return their result."""
+        return StatementRunner(self.engine).complete(steps)
+
     def callers(self) -> CallerService:
         """The authentication of callers by the statement of their request."""
         return CallerService(callers=CallerRepository(StatementRunner(self.engine)), tokens=self.tokens)
@@ -229,9 +235,7 @@ class Services:
 
     def caller_lists(self) -> CallerListService:
         """The service that lists the files of callers that are authenticated in the same flush."""
-        return CallerListService(
-            lists=CallerListRepository(StatementRunner(self.engine)), callers=self.callers(), in_steps=self._files_in_unit_of_work
-        )
+        return CallerListService(lists=CallerListRepository(), callers=self.callers(), in_steps=self._files_in_unit_of_work)
 
     @contextmanager
     def _files_in_unit_of_work(self) -> Iterator[FileService]:
@@ -405,6 +409,7 @@ class Services:
                 tokens=NotificationTokens(self.link_keys),
                 base_url=settings.api_url or settings.public_url,
                 public_url=settings.public_url,
+                default_language=settings.default_language,
                 places=self.places,
             ),
             mailer=self.mailer,

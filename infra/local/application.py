@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum, auto
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -28,6 +28,17 @@ DATABASE_POOL_SIZE = 5
 GRACEFUL_SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 65
 """Longer than clients keep idle connections in their pools, so that they do not send a request on a closed connection."""
+SERVER_OPTIONS: Mapping[str, Any] = {
+    "log_config": None,
+    "access_log": False,  # the application logs each request
+    "log_level": "warning",
+    "proxy_headers": False,
+    "server_header": False,
+    "lifespan": "off",
+    "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+    "timeout_graceful_shutdown": GRACEFUL_SHUTDOWN_SECONDS,
+}
+"""The configuration of uvicorn. The benchmark of a request under a server has the same one."""
 WATCH_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, kill, and the end of the terminal."""
@@ -146,20 +157,7 @@ class ForceQuitServer(uvicorn.Server):
 
 
 def _api_server() -> ForceQuitServer:
-    return ForceQuitServer(
-        uvicorn.Config(
-            "lambda_app.application:create_app_from_environment",
-            factory=True,
-            log_config=None,
-            access_log=False,  # the application logs each request
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            lifespan="off",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        )
-    )
+    return ForceQuitServer(uvicorn.Config("lambda_app.application:create_app_from_environment", factory=True, **SERVER_OPTIONS))
 
 
 def serve(

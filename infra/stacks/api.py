@@ -242,6 +242,7 @@ class ApiStack(Stack):
         domain = self._config.domain_name
         variables = {
             "MAIL_FROM": self._config.mail_from,
+            "DEFAULT_LANGUAGE": self._config.default_language,
             "ABUSE_EMAIL": self._config.abuse_email,
             "BRAND_NAME": self._config.brand_name,
             "BRAND_ACCENT": self._config.brand_accent,

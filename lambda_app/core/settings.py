@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -191,6 +191,8 @@ class Settings(BaseModel):
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     brand_name: str = DEFAULT_BRAND_NAME
     """Name of the service on its pages and in the web app."""
+    default_language: Literal["en", "de"] = "en"
+    """Language of mails to accounts without `locale`, and of the pages behind their links if the browser prefers none of the languages."""
     abuse_email: str | None = None
     """Address to which recipients and guests report abuse. None: the pages have no link for it."""
     brand_accent: str | None = None

@@ -1,10 +1,10 @@
 """Statements that are compiled to SQL once per process and executed without SQLAlchemy's session (docs/adr/0030-one-trip-requests.md)."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type information
 from sqlalchemy import BindParameter, Engine, Executable, bindparam
@@ -80,6 +80,27 @@ class CompiledStatement:
         return [parameters[name] for name in self.sql.names]
 
 
+class Read(NamedTuple):
+    """Statements that only read and are sent in one flush, and the values of their parameters."""
+
+    statements: Sequence[CompiledStatement]
+    parameters: Mapping[str, Any]
+
+    def calls(self) -> list[tuple[str, list[Any]]]:
+        """Return the SQL text and the values of each statement. Raises KeyError when a parameter is missing, ValueError for a write."""
+        if any(statement.sql.mode is not TransactionMode.READ for statement in self.statements):
+            # It may be sent twice: a flush of reads is repeated when the connection is lost.
+            raise ValueError("Only statements that read can be sent together")
+        return [(statement.sql.text, statement.values(self.parameters)) for statement in self.statements]
+
+
+Steps: TypeAlias = Generator[Read, list[Rows], T]
+"""A function of a service that yields its statements, gets the rows of each, and returns a T.
+
+So the caller decides how the statement is executed: in its own thread (`StatementRunner.complete`) or by an event loop (`LoopReader`).
+"""
+
+
 class StatementRunner:
     """Executes compiled statements on connections of the pool, each in one round trip.
 
@@ -93,22 +114,32 @@ class StatementRunner:
         """Execute the statement and return its rows."""
         sql, values = statement.sql, statement.values(parameters)
         with self._connection() as connection:
-            self._announce(sql.text, values)
+            announce(self._engine, sql.text, values)
             rows: Rows = connection.execute_statement(sql.text, values, sql.mode).rows
             return rows
 
+    def complete(self, steps: Steps[T]) -> T:
+        """Execute the statements that the steps yield, and return their result."""
+        try:
+            read = next(steps)
+            while True:
+                try:
+                    rows = self.read_each(*read)
+                except BaseException as error:  # noqa: BLE001 - the steps see the error where they wait for the rows
+                    read = steps.throw(error)
+                else:
+                    read = steps.send(rows)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
     def read_each(self, statements: Sequence[CompiledStatement], parameters: Mapping[str, Any]) -> list[Rows]:
         """Execute several statements that only read in one flush, and return the rows of each."""
-        calls = [(statement.sql.text, statement.values(parameters)) for statement in statements]
+        calls = Read(statements, parameters).calls()
         with self._connection() as connection:
             for text, values in calls:
-                self._announce(text, values)
+                announce(self._engine, text, values)
             return connection.read_each(calls)
-
-    def _announce(self, sql: str, values: Sequence[Any]) -> None:
-        # So that tools which listen to the engine see these statements too.
-        if self._engine.dispatch.before_cursor_execute:
-            self._engine.dispatch.before_cursor_execute(None, None, sql, tuple(values), None, False)
 
     @contextmanager
     def _connection(self) -> Iterator[WireConnection]:
@@ -121,16 +152,27 @@ class StatementRunner:
             if pooled is not None and (is_lost or not require_wire_connection(pooled).is_synchronized):
                 # An unread reply may be left: the next request on this connection would receive its rows.
                 pooled.invalidate(error)
-            wrapped = _as_database_error(error) if isinstance(error, Error) else error
-            translated = translate_database_error(wrapped)
-            if translated is not None:
-                raise translated from wrapped
-            if wrapped is error:
-                raise
-            raise wrapped from error
+            raise_translated(error)
+            raise
         finally:
             if pooled is not None:
                 pooled.close()
+
+
+def announce(engine: Engine, sql: str, values: Sequence[Any]) -> None:
+    """Report the statement to the listeners of the engine, so that tools which listen to it see these statements too."""
+    if engine.dispatch.before_cursor_execute:
+        engine.dispatch.before_cursor_execute(None, None, sql, tuple(values), None, False)
+
+
+def raise_translated(error: BaseException) -> None:
+    """Raise the AppError that `translate_database_error` returns, else a DBAPIError for an error of the driver. Return for all others."""
+    wrapped = _as_database_error(error) if isinstance(error, Error) else error
+    translated = translate_database_error(wrapped)
+    if translated is not None:
+        raise translated from wrapped
+    if wrapped is not error:
+        raise wrapped from error
 
 
 def _as_database_error(error: BaseException) -> BaseException:

@@ -170,6 +170,33 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """
         return self._send(parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE, mode)
 
+    def start_reads(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Do as `read_each`, without waiting for the reply. Once `receive_available` returns True, call `finish_reads`.
+
+        The flush is not repeated on a new connection. After any error the connection must be closed. Raises ConnectionLostError, DataError.
+        """
+        flush = self._read_messages(statements) + SYNC
+        self._require_synchronized()
+        self.is_synchronized = False
+        self._require_transport().send(flush)
+
+    def receive_available(self) -> bool:
+        """Receive what has arrived, without waiting, and return whether the reply is complete. Raises ConnectionLostError."""
+        return self._require_transport().receive_available()
+
+    def finish_reads(self) -> list[list[list[Any]]]:
+        """Return the rows of each statement that `start_reads` sent. Raises DBAPI errors."""
+        return _rows_of_each(self._read_reply(self._require_transport()))
+
+    def fileno(self) -> int:
+        """Return the file descriptor of the connection, for an event loop that waits for a reply."""
+        return self._require_transport().fileno()
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest wait for a reply."""
+        return self._require_transport().timeout_seconds
+
     def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], mode: TransactionMode) -> Reply:
         """Send the statement once per value set, all in one flush, and return the sum of the row counts."""
         return self._send(parse(statement) + b"".join(bind(values, self.py_types) + EXECUTE for values in value_sets), mode)
@@ -179,9 +206,10 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
         The server runs them one after the other. After an error it skips the rest; the error is raised.
         """
-        messages = (parse(sql) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE for sql, values in statements)
-        reply = self._send(b"".join(messages), TransactionMode.READ)
-        return [*(decode_rows(*result) for result in reply.results[:-1]), reply.rows]
+        return _rows_of_each(self._send(self._read_messages(statements), TransactionMode.READ))
+
+    def _read_messages(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
+        return b"".join(parse(sql) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE for sql, values in statements)
 
     def execute_unnamed(self, statement: str, vals: Sequence[Any] = (), oids: Sequence[int] = (), stream: Any = None) -> Reply:
         """Override pg8000's implementation, which waits for three replies."""
@@ -255,10 +283,13 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
     def _exchange(self, flush: bytes) -> Reply:
         transport = self._require_transport()
-        reply = Reply()
         # Any exception before ReadyForQuery leaves unread replies in the stream, so the connection must not be used afterwards.
         self.is_synchronized = False
         transport.send(flush)
+        return self._read_reply(transport)
+
+    def _read_reply(self, transport: Transport) -> Reply:
+        reply = Reply()
         self._read_until_ready(transport, reply)
         self.is_synchronized = True
         if self._uncommitted_leaves and self._transaction_status == IDLE:
@@ -370,6 +401,10 @@ class WireCursor(Cursor):  # type: ignore[misc]  # its base is untyped
             raise InterfaceError("The cursor is closed")
         connection: WireConnection = self._c
         return connection
+
+
+def _rows_of_each(reply: Reply) -> list[list[list[Any]]]:
+    return [*(decode_rows(*result) for result in reply.results[:-1]), reply.rows]
 
 
 def _raise_if_fatal(error: Exception) -> None:

@@ -12,6 +12,7 @@ AUDIT_TILES = "audit_tile"
 """Tiles grow: the application's role may update them, and a trigger keeps what they have."""
 OPERATOR_TABLES = ("audit_chain_event", "audit_head", "audit_era")
 """Only the owner writes these."""
+PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass('public.audit_event')"
 
 IAM_ROLE = "rds_iam"
 """Members authenticate to RDS with IAM tokens instead of passwords. The role exists only in RDS."""
@@ -42,6 +43,14 @@ def grant_application(engine: Engine, role: str) -> None:
             for table in tables:
                 if _has_table(connection, table):
                     connection.execute(text(f"REVOKE {privileges} ON {table} FROM {quoted}"))
+        # Events are written and read through `audit_event` only.
+        for partition in connection.execute(text(PARTITIONS)).scalars().all():
+            connection.execute(text(f"REVOKE ALL ON {partition} FROM {quoted}"))
+        if connection.execute(text("SELECT to_regprocedure('public.audit_event_extend()')")).scalar_one() is not None:
+            # A dump that is restored without privileges admits PUBLIC.
+            for arguments in ("", "bigint, bigint"):
+                connection.execute(text(f"REVOKE ALL ON FUNCTION audit_event_extend({arguments}) FROM PUBLIC, {quoted}"))
+            connection.execute(text(f"GRANT EXECUTE ON FUNCTION audit_event_extend() TO {quoted}"))
 
 
 def _has_table(connection: Connection, name: str) -> bool:

@@ -18,6 +18,9 @@ KEEPALIVE_PROBES = 3
 
 _SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 _HEADER = Struct("!ci")
+_READY = bytes.fromhex("5a 00000005")
+"""Header of ReadyForQuery, the last message of a reply. One byte follows, the state of the transaction."""
+READY_BYTES = len(_READY) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,9 @@ class Transport:
         self._unread = b""
         self._position = 0
         self._unsent = b""
+        self._arrived: list[bytes] = []
+        """What `receive_available` has received, until the reply is complete."""
+        self._tail = b""
 
     @classmethod
     def open(cls, address: Address, *, tls: ssl.SSLContext | None, timeout_seconds: float, sign_in_seconds: float | None = None) -> Self:
@@ -102,6 +108,35 @@ class Transport:
         """Return the type code and payload of the next message. Raises ConnectionLostError."""
         code, length = _HEADER.unpack(self.read(_HEADER.size))
         return code, self.read(length - 4)
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for an event loop that waits for data."""
+        return self._socket.fileno()
+
+    def receive_available(self) -> bool:
+        """Receive what has arrived, without waiting. Return whether it ends like a complete reply, which can then be read.
+
+        The bytes of ReadyForQuery could also stand at the end of an incomplete reply. Reading it then waits for the rest, which is on its
+        way. Raises ConnectionLostError.
+        """
+        try:
+            self._socket.settimeout(0)
+            chunk = self._socket.recv(CHUNK_BYTES)
+            while isinstance(self._socket, ssl.SSLSocket) and (pending := self._socket.pending()):
+                chunk += self._socket.recv(pending)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError as error:
+            raise ConnectionLostError(f"The connection to the database was lost: {error}", peer_is_gone=True) from error
+        if not chunk:
+            raise ConnectionLostError("The database closed the connection", peer_is_gone=True)
+        self._arrived.append(chunk)
+        self._tail = (self._tail + chunk[-READY_BYTES:])[-READY_BYTES:]
+        if not self._tail.startswith(_READY):
+            return False
+        self._unread, self._position = b"".join((self._unread[self._position :], *self._arrived)), 0
+        self._arrived, self._tail = [], b""
+        return True
 
     def has_unread_data(self) -> bool:
         """Whether data or the end of the stream can be read. Between statements either means that the server has closed the connection.

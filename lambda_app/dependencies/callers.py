@@ -1,6 +1,7 @@
 """Credentials of requests whose own statement authenticates the caller (docs/adr/0030-one-trip-requests.md).
 
-The dependency only reads the header. The service of the route decodes the credential and executes the statement, in one worker thread.
+The dependency only reads the header. The service of the route decodes the credential and executes the statement, in one worker thread or,
+if it only reads, on the event loop.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import AppError, NotAuthenticatedError
+from lambda_app.db.compiled import Steps
+from lambda_app.db.loop_reader import LoopReader
 from lambda_app.dependencies.auth import BearerScheme
 from lambda_app.dependencies.inline_threadpool import is_inline
 from lambda_app.dependencies.scopes import is_enrolment, scope_of
@@ -74,6 +77,22 @@ async def refusal_before(request: Request) -> AppError | None:
     except AppError as error:
         return error
     return None
+
+
+def create_loop_reader(services: Services) -> LoopReader | None:
+    """Return the reader for a server whose event loop serves all requests; None if its credentials cannot be read without blocking."""
+    return LoopReader(services.engine, run_in_thread=_threads.run) if services.keys.is_fixed else None
+
+
+async def run_steps(request: Request, submitted: SubmittedCredential, steps: Steps[T]) -> T:
+    """Complete the steps on the event loop if it can execute their statement, else in a worker thread; within Lambda in this thread."""
+    complete = services_of(request).complete
+    if is_inline():
+        return complete(steps)
+    reader: LoopReader | None = request.app.state.loop_reader
+    if reader is not None and not submitted.records_use:
+        return await reader.complete(steps)
+    return await _threads.run(partial(complete, steps))
 
 
 async def run_statement(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:

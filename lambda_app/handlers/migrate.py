@@ -72,6 +72,7 @@ def migrate(*, new_era: str | None = None) -> dict[str, Any]:
             logger.warning("the database has a newer revision than this version", extra={"fields": {"revision": before}})
             return {"before": before, "after": before}
         migrations.upgrade(engine)
+        migrations.extend_audit_log(engine)
         if settings.database_app_role:
             roles.grant_application(engine, settings.database_app_role)
         after = migrations.current_revision(engine)

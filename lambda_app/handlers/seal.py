@@ -14,6 +14,9 @@ DISPATCH_SECONDS = 20.0
 NOTIFICATION_SECONDS = 5.0
 """Time limit for the collector of notifications, and for the sender of their mails. One call of SES can take longer."""
 
+LEAST_ROOM = 1_000_000
+"""Numbers of audit events before the open partition, below which something has prevented the next partition for long."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +40,10 @@ def run_seal(services: Services) -> dict[str, Any]:
         return {}
     fields = asdict(report)
     logger.info("seal", extra={"fields": fields})
+    if report.partition_room < LEAST_ROOM:
+        logger.error(
+            "Only %d numbers are left for the partitions of the audit log. See docs/runbook.md#auditpartitions", report.partition_room
+        )
     return fields
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, FetchedValue, Index, SmallInteger, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, FetchedValue, Index, Sequence, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.accounts.sessions import ADDRESS_MAX_LENGTH
@@ -12,9 +12,15 @@ from lambda_app.models.base import Base
 GENESIS_HASH = "0" * 64
 """`previous_hash` of the first row of the chain."""
 
+EVENT_SEQUENCE = "audit_event_seq"
+Sequence(EVENT_SEQUENCE, metadata=Base.metadata)
+
 
 class AuditEvent(Base):
-    """One audited action. A trigger sets era, xid, seq, salts and leaf. Others reject DELETE, and every UPDATE except an erasure."""
+    """One audited action. A trigger sets era, xid, salts and leaf, and rejects a `seq` that is not the default.
+
+    Others reject DELETE, and every UPDATE except an erasure. Migrations and the sealer create the partitions.
+    """
 
     __tablename__ = "audit_event"
     __table_args__ = (
@@ -23,14 +29,15 @@ class AuditEvent(Base):
         Index("ix_audit_event_subject_seq", "subject", "seq"),
         Index("ix_audit_event_action_seq", "action", "seq"),
         Index("ix_audit_event_at_seq", "at", "seq"),
+        {"postgresql_partition_by": "RANGE (seq)"},
     )
 
     era: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default=FetchedValue())
     """The tree to which the event belongs. A restored database starts a new one."""
     xid: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, server_default=FetchedValue())
     """The transaction that wrote it (xid8)."""
-    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, server_default=FetchedValue())
-    """A number that grows, with gaps. Concurrent transactions may commit in another order."""
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, server_default=text(f"nextval('{EVENT_SEQUENCE}')"))
+    """A number that grows, with gaps. Concurrent transactions may commit in another order. It decides the partition."""
     at: Mapped[datetime]
     action: Mapped[str] = mapped_column(String(64))
     actor_id: Mapped[UUID | None]

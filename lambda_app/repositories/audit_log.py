@@ -150,6 +150,14 @@ class AuditLogRepository:
             self._session.execute(_write_tiles(), rows)
             level, new = level + 1, full
 
+    def extend_partitions(self) -> int:
+        """Create the next partition when half of the newest one is used; return how many numbers are left before the open one.
+
+        The open partition takes all higher numbers; it is in use if the result is negative. Waits for at most 0.2 s for a lock.
+        """
+        with own_transaction(self._session):
+            return int(self._session.execute(text("SELECT audit_event_extend()")).scalar_one())
+
     def add_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
         """Insert the checkpoint."""
         self._session.add(checkpoint)
@@ -348,7 +356,9 @@ def _late_event(*, era: int, last_seq: int, cutoff: int) -> Select[int]:
 
 @built_once
 def _oldest(*, era: int, since: int) -> Select[datetime]:
-    return select(func.min(AuditEvent.at)).where(AuditEvent.era == era, AuditEvent.xid >= since)
+    unsealed = select(AuditEvent.at).where(AuditEvent.era == era, AuditEvent.xid >= since)
+    # OFFSET keeps the query apart. Else PostgreSQL takes the index by time of each partition for the minimum, and reads it from its start.
+    return select(func.min(unsealed.offset(0).subquery().c.at))
 
 
 @cache

@@ -1,19 +1,17 @@
-"""Totals of the deployment: users, files, bytes and uploads per day."""
+"""Totals of the deployment: users, files, bytes, and uploads and downloads per day."""
 
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Date, Delete, Select, and_, cast, column, delete, func, select, true
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Date, Delete, Select, and_, case, cast, column, delete, func, literal, null, select, true
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileStatus, UploadHour, User
+from lambda_app.models import CHARGED, AuditEvent, File, FileStatus, UploadHour, User
 from lambda_app.repositories.statements import OWN_TRANSACTION, as_column, built_once, table_of
 
-STATS_DAYS = 30
-"""Number of days for which uploads are counted per day."""
 HOUR = timedelta(hours=1)
 HOUR_GRACE = timedelta(minutes=5)
 """Time after the end of an hour at which all transactions that started uploads in it have ended."""
@@ -25,6 +23,20 @@ class StatusTotal(NamedTuple):
     status: str
     files: int
     bytes: int
+
+
+class DayTraffic(NamedTuple):
+    """What happened on one day (UTC)."""
+
+    day: date
+    uploads: int
+    """Uploads that were started."""
+    uploaded_bytes: int
+    """Declared size of these uploads."""
+    downloads: int
+    """Downloads by share links, in hours that have ended."""
+    stored_bytes: int | None
+    """Bytes that users were charged for at the end of the last counted hour; None if that was not recorded."""
 
 
 class StatsRepository:
@@ -47,19 +59,20 @@ class StatsRepository:
             totals.append(StatusTotal(FileStatus.AVAILABLE, files_count, int(rows[0].bytes) - sum(total.bytes for total in charged)))
         return {name: getattr(rows[0], name) for name in ("total", "active", "superusers")}, sorted(totals)
 
-    def uploads_by_day(self, *, days: int) -> list[tuple[date, int]]:
-        """Return the number of uploads started on each of the last `days` days (UTC); days without uploads are absent.
+    def traffic_by_day(self, *, days: int) -> list[DayTraffic]:
+        """Return the traffic of each of the last `days` days (UTC), oldest day first; days without uploads and counted hours are absent.
 
-        Hours that `count_ended_hours` has counted come from there, later uploads from the files.
+        Hours that `count_ended_hours` has counted come from there, later uploads from the files. Later downloads are not read: among the
+        events of the audit log, they would be counted one by one in each request.
         """
         now = clock.now()
-        counted = self._session.execute(*_uploads_by_day(since=now - timedelta(days=days), until=now + HOUR))
-        return [(row[0], int(row[1])) for row in counted]
+        rows = self._session.execute(*_traffic_by_day(since=now - timedelta(days=days), until=now + HOUR))
+        return [DayTraffic(row[0], int(row[1]), int(row[2]), int(row[3]), row[4]) for row in rows]
 
     def count_ended_hours(self, *, days: int) -> int:
-        """Count the uploads of each hour of the last `days` days that has ended and is not counted yet; return how many hours.
+        """Count the uploads and downloads of each hour of the last `days` days that has ended and is not counted yet.
 
-        Deletes older hours. Each day is a transaction of its own, whose time is bounded.
+        Returns the number of hours. Deletes older hours. Each day is a transaction of its own, whose time is bounded.
         """
         now = clock.now()
         ended = (now - HOUR_GRACE).replace(minute=0, second=0, microsecond=0)
@@ -70,7 +83,7 @@ class StatsRepository:
         hours = 0
         while begin < ended:
             end = min(begin + timedelta(days=1), ended)
-            hours += len(self._session.execute(*_count_hours(begin=begin, last=end - HOUR, end=end)).all())
+            hours += len(self._session.execute(*_count_hours(begin=begin, last=end - HOUR, end=end, current=ended - HOUR)).all())
             begin = end
         return hours
 
@@ -93,18 +106,24 @@ def _totals() -> Select[Any]:
 
 
 @built_once
-def _uploads_by_day(*, since: datetime, until: datetime) -> Select[Any]:
-    counted = select(UploadHour.hour.label("at"), UploadHour.uploads).where(UploadHour.hour >= since)
+def _traffic_by_day(*, since: datetime, until: datetime) -> Select[Any]:
+    counts = (func.coalesce(count, 0).label(name) for name, count in (("bytes", UploadHour.bytes), ("downloads", UploadHour.downloads)))
+    counted = select(UploadHour.hour.label("at"), UploadHour.uploads, *counts, UploadHour.stored_bytes).where(UploadHour.hour >= since)
     # The first hour, as a bound that PostgreSQL looks up before it scans the index of creation times.
     uncounted = func.coalesce(select(func.max(UploadHour.hour) + HOUR).scalar_subquery(), since)
     hour: Any = func.date_trunc("hour", File.created_at, "UTC")
     # The second bound excludes nothing. With the first alone, whose value it does not know, PostgreSQL expects a third of all rows, and
     # reads the whole table from some millions on.
     is_later = and_(File.created_at >= func.greatest(uncounted, since), File.created_at < until)
-    later = select(hour.label("at"), func.count().label("uploads")).where(is_later)
+    uploads = (func.count().label("uploads"), func.coalesce(func.sum(File.size_bytes), 0).label("bytes"))
+    unknown = (literal(0, BigInteger).label("downloads"), cast(null(), BigInteger).label("stored_bytes"))
+    later = select(hour.label("at"), *uploads, *unknown).where(is_later)
     hours = counted.union_all(later.group_by(hour)).subquery("hours")
     day: Any = cast(func.timezone("UTC", hours.c.at), Date)
-    return select(day, func.sum(hours.c.uploads)).group_by(day).having(func.sum(hours.c.uploads) > 0).order_by(day)
+    newest_first = func.array_agg(aggregate_order_by(hours.c.stored_bytes, hours.c.at.desc()), type_=ARRAY(BigInteger))
+    stored = newest_first.filter(hours.c.stored_bytes.is_not(None))[1]
+    sums = (func.sum(hours.c[name]) for name in ("uploads", "bytes", "downloads"))
+    return select(day, *sums, stored).group_by(day).order_by(day)
 
 
 @built_once
@@ -118,15 +137,25 @@ def _newest_hour() -> Select[datetime]:
 
 
 @built_once
-def _count_hours(*, begin: datetime, last: datetime, end: datetime) -> ReturningInsert[datetime]:
-    """Return the statement that counts each hour from `begin` to `end`; hours without uploads too, to show that they are counted."""
+def _count_hours(*, begin: datetime, last: datetime, end: datetime, current: datetime) -> ReturningInsert[datetime]:
+    """Return the statement that counts each hour from `begin` to `end`; hours without uploads too, to show that they are counted.
+
+    The `current` hour, if it is among them, gets what is stored now.
+    """
     hour_type = UploadHour.__table__.c.hour.type
     series = func.generate_series(as_column(begin, hour_type), as_column(last, hour_type), HOUR)
     hours = series.table_valued(column("hour", hour_type)).render_derived(name="hours")
     started: Any = func.date_trunc("hour", File.created_at, "UTC")
-    files = select(started.label("hour"), func.count().label("uploads")).where(File.created_at >= begin, File.created_at < end)
+    uploads = (func.count().label("uploads"), func.sum(File.size_bytes).label("bytes"))
+    files = select(started.label("hour"), *uploads).where(File.created_at >= begin, File.created_at < end)
     counted = files.group_by(started).subquery("counted")
-    rows = select(hours.c.hour, func.coalesce(counted.c.uploads, 0))
-    rows = rows.select_from(hours.outerjoin(counted, counted.c.hour == hours.c.hour))
-    new = insert(table_of(UploadHour)).from_select(["hour", "uploads"], rows).on_conflict_do_nothing()
+    logged: Any = func.date_trunc("hour", AuditEvent.at, "UTC")
+    is_download = (AuditEvent.at >= begin, AuditEvent.at < end, AuditEvent.action == "share.downloaded")
+    events = select(logged.label("hour"), func.count().label("downloads")).where(*is_download).group_by(logged).subquery("events")
+    stored = select(func.coalesce(func.sum(User.bytes_used), 0)).scalar_subquery()
+    counts = (func.coalesce(count, 0) for count in (counted.c.uploads, counted.c.bytes, events.c.downloads))
+    rows = select(hours.c.hour, *counts, case((hours.c.hour == current, stored)))
+    joined = hours.outerjoin(counted, counted.c.hour == hours.c.hour).outerjoin(events, events.c.hour == hours.c.hour)
+    names = ["hour", "uploads", "bytes", "downloads", "stored_bytes"]
+    new = insert(table_of(UploadHour)).from_select(names, rows.select_from(joined)).on_conflict_do_nothing()
     return new.returning(UploadHour.hour).execution_options(**OWN_TRANSACTION)

@@ -13,7 +13,18 @@ from lambda_app.dependencies.services import AdministrationDep, ScansDep
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, OwnAuditEvent, Stats, UserTotals
+from lambda_app.schemas.admin import (
+    STATS_DAYS,
+    STATS_DAYS_MAX,
+    AuditEvent,
+    AuditFilter,
+    DayTotal,
+    DayTraffic,
+    FileTotals,
+    OwnAuditEvent,
+    Stats,
+    UserTotals,
+)
 from lambda_app.schemas.files.files import File
 from lambda_app.schemas.page import AuditCursor, Cursor
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
@@ -32,6 +43,7 @@ ActionQuery = Annotated[
 ]
 SinceQuery = Annotated[Instant | None, Query(description="Only events at or after this time, with time zone: `2026-01-31T12:00:00Z`.")]
 UntilQuery = Annotated[Instant | None, Query(description="Only events before this time, with time zone: `2026-01-31T12:00:00Z`.")]
+DaysQuery = Annotated[int, Query(ge=1, le=STATS_DAYS_MAX, description="The statistics of each day begin so many days ago."), ONLY_DIGITS]
 SeqQuery = Annotated[
     int | None,
     Query(ge=1, le=2**63 - 1, description="The `seq` of the last event on the previous page. Returns older events."),
@@ -40,13 +52,14 @@ SeqQuery = Annotated[
 
 
 @router.get("/stats", response_model=Stats, responses=problem_responses("permission_denied"))
-def get_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
-    """Return the number of users, the number and total size of files by status, and the uploads per day. Superusers only."""
-    stats = administration.get_stats(user)
+def get_stats(user: CurrentUserDep, administration: AdministrationDep, days: DaysQuery = STATS_DAYS) -> Stats:
+    """Return the number of users, the number and total size of files by status, and the traffic of each day. Superusers only."""
+    stats = administration.get_stats(user, days=days)
     return Stats(
         users=UserTotals(**stats.users),
         files=[FileTotals.model_validate(total) for total in stats.files],
-        uploads_by_day=[DayTotal(day=day, uploads=uploads) for day, uploads in stats.uploads_by_day],
+        uploads_by_day=[DayTotal(day=day.day, uploads=day.uploads) for day in stats.traffic_by_day if day.uploads],
+        traffic_by_day=[DayTraffic.model_validate(day) for day in stats.traffic_by_day],
     )
 
 

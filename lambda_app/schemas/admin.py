@@ -11,6 +11,11 @@ from pydantic import BaseModel, Field, field_validator
 from lambda_app.schemas.base import ResponseModel
 from lambda_app.schemas.text import Timestamp
 
+STATS_DAYS = 30
+"""Days of the statistics, if the caller names no number."""
+STATS_DAYS_MAX = 90
+"""Days for which the counts of hours are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
@@ -90,9 +95,22 @@ class DayTotal(BaseModel):
     uploads: int = Field(description="Number of uploads that were started.")
 
 
+class DayTraffic(ResponseModel):
+    """Uploads, downloads and storage of one day (UTC)."""
+
+    day: date = Field(description="The day, in UTC.")
+    uploads: int = Field(description="Number of uploads that were started.")
+    uploaded_bytes: int = Field(description="Declared size of these uploads.")
+    downloads: int = Field(description="Number of downloads by share links, in hours that have ended.")
+    stored_bytes: int | None = Field(description="Bytes that all users were charged for late on this day; null if that was not recorded.")
+
+
 class Stats(BaseModel):
     """Totals over all accounts and files."""
 
     users: UserTotals = Field(description="How many accounts there are.")
     files: list[FileTotals] = Field(description="Totals of the files, by status.")
-    uploads_by_day: list[DayTotal] = Field(description="Uploads of the last days, oldest day first.")
+    uploads_by_day: list[DayTotal] = Field(description="Uploads of the last days, oldest day first. Days without uploads are absent.")
+    traffic_by_day: list[DayTraffic] = Field(
+        description="Traffic of the last days, oldest day first. Days of which nothing is known are absent."
+    )

@@ -103,3 +103,14 @@ _VALUES: dict[OrderField, Callable[[Any], datetime | str | int]] = {
     OrderField.SIZE: _size,
     OrderField.UPDATED: _instant,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedPage:
+    """The requested page of a list of files, and its order."""
+
+    order: FileOrder
+    skip: int
+    limit: int
+    after: Cursor | None
+    with_total: bool

@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import date
 from typing import NamedTuple, TypeVar
 
 from lambda_app.core.errors import DatabaseStartingError, DatabaseUnavailableError, PermissionDeniedError
 from lambda_app.models import AuditChainEvent, AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_names import AuditNameRepository
-from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
+from lambda_app.repositories.stats import DayTraffic, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
 from lambda_app.schemas.page import AuditCursor
 
@@ -24,7 +23,7 @@ class Stats(NamedTuple):
 
     users: dict[str, int]
     files: list[StatusTotal]
-    uploads_by_day: list[tuple[date, int]]
+    traffic_by_day: list[DayTraffic]
 
 
 class AuditPage(NamedTuple):
@@ -55,10 +54,10 @@ class AdministrationService:
         """Read from the first of the `sources` that responds."""
         self._sources = sources
 
-    def get_stats(self, viewer: User) -> Stats:
-        """Return the statistics. Raises PermissionDeniedError."""
+    def get_stats(self, viewer: User, *, days: int) -> Stats:
+        """Return the statistics, with the traffic of the last `days` days. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return self._read(lambda reads: Stats(*reads.stats.totals(), reads.stats.uploads_by_day(days=STATS_DAYS)))
+        return self._read(lambda reads: Stats(*reads.stats.totals(), reads.stats.traffic_by_day(days=days)))
 
     def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> AuditPage:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""

@@ -33,6 +33,8 @@ class SealReport:
     """Events that this run added."""
     oldest_unsealed_seconds: float
     """Age of the oldest event that is not sealed. An open transaction holds back all that started after it."""
+    partition_room: int
+    """Numbers of events before the open partition, which is empty unless no partition could be created for long."""
 
 
 class AuditSealer:
@@ -54,6 +56,7 @@ class AuditSealer:
         back. A copy that is missing after a crash is written by the next run.
         """
         signer, sealed = self._signer(), 0
+        room = self._log.extend_partitions()
         while True:
             era = self._log.current_era()
             last = self._log.last_checkpoint(era)
@@ -68,7 +71,7 @@ class AuditSealer:
             if not has_more:
                 break
         size, cutoff = (newest.size, newest.cutoff) if newest else (0, 0)
-        return SealReport(era, size, sealed, self._log.oldest_unsealed_seconds(era, since=cutoff))
+        return SealReport(era, size, sealed, self._log.oldest_unsealed_seconds(era, since=cutoff), room)
 
     def _compare_with_copies(self, era: int, last: AuditCheckpoint | None) -> list[tuple[int, int]]:
         """Compare the last checkpoint with its copy, or write the copy; return the copies of later checkpoints."""

@@ -15,8 +15,9 @@ from lambda_app.repositories.accounts.transfers import OwnershipTransferReposito
 from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
-from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
+from lambda_app.repositories.stats import StatsRepository
 from lambda_app.repositories.webhooks.webhooks import WebhookRepository
+from lambda_app.schemas.admin import STATS_DAYS_MAX
 
 ENDED_RETENTION = timedelta(days=30)
 """How long ended sessions, and expired mail tokens and invitations are stored. Until then, the reuse of a refresh token is detected."""
@@ -60,8 +61,8 @@ class MaintenanceService:
         self._webhooks = webhooks
 
     def count_uploads(self) -> int:
-        """Count the uploads of the hours that have ended, so that the statistics need not; return the number of hours."""
-        return self._stats.count_ended_hours(days=STATS_DAYS)
+        """Count the uploads and downloads of the hours that have ended, so that the statistics need not; return the number of hours."""
+        return self._stats.count_ended_hours(days=STATS_DAYS_MAX)
 
     def purge(self) -> dict[str, int]:
         """Delete expired rows in transactions of their own, and return how many of each kind were deleted.

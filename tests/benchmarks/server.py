@@ -11,13 +11,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from infra.local.application import DATABASE_POOL_SIZE, SERVER_OPTIONS
 from tests.benchmarks.candidates import Candidate
 from tests.benchmarks.scenarios import SCENARIOS, Scenario
 from tests.benchmarks.testbed import Testbed, sign_in_event
 
 MEASURED = ("get", "download", "list of 100")
-REQUESTS = 15
+REQUESTS = 5
 """Requests of one sample: the mean of so many, because the server's processor time is that of its process."""
+SAMPLES_PER_ROUND = 3
+"""Short samples, so that some have no interruption on a busy machine: the best one counts."""
 WARM_UP = 40
 
 _CHILD = """
@@ -30,8 +33,7 @@ from lambda_app import main
 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 listener.bind(("127.0.0.1", 0))
 listener.listen()
-options = dict(log_config=None, access_log=False, log_level="warning", proxy_headers=False, server_header=False, lifespan="off")
-server = uvicorn.Server(uvicorn.Config(main.app, **options))
+server = uvicorn.Server(uvicorn.Config(main.app, **json.loads(sys.argv[1])))
 threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
 answers.write(json.dumps(listener.getsockname()[1]) + "\\n")
 for line in sys.stdin:
@@ -50,8 +52,13 @@ class _Server:
     def __init__(self, candidate: Candidate, environment: dict[str, str]) -> None:
         self.name = candidate.name
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD],
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(candidate.roots[0]), "DATABASE_POOL_SIZE": "5", **environment},
+            [sys.executable, "-P", "-c", _CHILD, json.dumps(SERVER_OPTIONS)],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": str(candidate.roots[0]),
+                "DATABASE_POOL_SIZE": str(DATABASE_POOL_SIZE),
+                **environment,
+            },
             cwd=Path(sys.executable).parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -85,6 +92,8 @@ class _Server:
         self._connection.request(event["requestContext"]["http"]["method"], event["rawPath"] + query, event["body"], headers)
         response = self._connection.getresponse()
         body = response.read()
+        if self._connection.sock is None:
+            raise RuntimeError(f"{self.name} closed the connection, so the next request would also measure a new one")
         if response.status >= 400:
             raise RuntimeError(f"{self.name} returned status {response.status}: {body!r}")
         return json.loads(body)
@@ -121,7 +130,7 @@ def _measure(
     testbed: Testbed, servers: list[_Server], tokens: dict[str, str], scenario: Scenario, *, rounds: int
 ) -> dict[str, dict[str, float]]:
     samples: dict[str, list[tuple[float, float]]] = {server.name: [] for server in servers}
-    for number in range(rounds + 1):
+    for number in range(rounds * SAMPLES_PER_ROUND + 1):
         # The first round warms up.
         times = REQUESTS if number else WARM_UP
         for server in servers[number % len(servers) :] + servers[: number % len(servers)]:

@@ -39,6 +39,7 @@ BEHIND_FIREWALL = {
     "public_url": "https://app.example.com",
     "abuse_email": "abuse@example.com",
     "brand_name": "Studio Nord",
+    "default_language": "de",
     "brand_accent": "#7a1fa2",
     "brand_logo": str(ROOT / "web" / "src" / "assets" / "logo.svg"),
     "recovery_region": "eu-west-1",

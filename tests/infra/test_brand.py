@@ -8,7 +8,7 @@ import pytest
 from infra.config import STAGES, ConfigError
 from tests.infra.conftest import Synthesised
 
-VARIABLES = ("ABUSE_EMAIL", "BRAND_NAME", "BRAND_ACCENT")
+VARIABLES = ("ABUSE_EMAIL", "BRAND_NAME", "BRAND_ACCENT", "DEFAULT_LANGUAGE")
 
 
 def variables_of(stacks: Synthesised, handler: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def variables_of(stacks: Synthesised, handler: str) -> dict[str, Any]:
 def test_brand_reaches_the_functions_that_show_pages_and_send_mail(behind_firewall: Synthesised, handler: str) -> None:
     found = variables_of(behind_firewall, handler)
 
-    assert [found[name] for name in VARIABLES] == ["abuse@example.com", "Studio Nord", "#7a1fa2"]
+    assert [found[name] for name in VARIABLES] == ["abuse@example.com", "Studio Nord", "#7a1fa2", "de"]
 
 
 def test_logo_is_a_layer_of_the_api(behind_firewall: Synthesised) -> None:

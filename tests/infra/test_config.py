@@ -81,6 +81,11 @@ def test_flag_other_than_true_or_false_is_refused() -> None:
         stage_config({"uses_kms": "yes"}.get)
 
 
+def test_language_without_texts_is_refused() -> None:
+    with pytest.raises(ConfigError, match="default_language must be en or de"):
+        stage_config({"default_language": "fr"}.get)
+
+
 def test_context_overrides_the_stage() -> None:
     config = stage_config({"stage": "staging", "cors_origins": "https://a.example, https://b.example", "open_registration": "true"}.get)
 

@@ -245,6 +245,7 @@ def test_cors_allows_pages_of_this_machine_only(s3_server: ObjectStoreServer) ->
     assert "Access-Control-Allow-Origin" not in preflight("https://evil.example.com")
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("operation", ["put_object", "upload_part"])
 def test_form_content_type_does_not_slow_an_upload_down(s3_server: ObjectStoreServer, operation: str) -> None:
     s3 = client(s3_server)

@@ -123,7 +123,7 @@ def test_stage_works_after_its_database_was_restored_on_another_server(
         assert api.get(f"/api/v1/files/{after_the_backup['id']}", headers=owner.headers).status_code == 404
         # The bytes of the file that was deleted after the backup are gone: its row is reported, as in a restore within the trash period.
         with services.unit_of_work() as session:
-            report = services.sweep(session).run(budget_seconds=60, is_dry=True, orphan_min_age=timedelta(0))
+            report = services.sweep(session).run(budget_seconds=600, is_dry=True, orphan_min_age=timedelta(0))
         assert (report.lost_objects, report.deleted_objects, report.failures) == (1, 1, 0)
         assert may_connect_as_the_application(services)
     print(f"restored and verified in {seconds:.1f} s")

@@ -16,7 +16,7 @@ from lambda_app.core.security import notification_tokens, password_rules, passwo
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
 from lambda_app.core.security.random_tokens import hash_secret
-from lambda_app.db import engine
+from lambda_app.db import engine, roles
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
 from lambda_app.dependencies import callers as caller_dependencies
@@ -55,6 +55,7 @@ from lambda_app.repositories.accounts.attempt_counters import count_attempts
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives import transitions as archive_transitions
+from lambda_app.repositories.audit_log import AuditLogRepository
 from lambda_app.repositories.files import batch_transitions, file_access, transitions
 from lambda_app.repositories.files import batches as batch_reads
 from lambda_app.repositories.files import files as file_rows
@@ -1084,6 +1085,18 @@ GUARDS = (
         AuditSealer._seal_batch,
         (DropCheck(LogMismatchError, at=1),),
         ("integration/audit/test_sealing.py::test_event_below_the_last_checkpoint_stops_sealing",),
+    ),
+    Guard(
+        "the sealer creates the partitions of the log",
+        AuditLogRepository.extend_partitions,
+        (Replace(lambda *_: 5_000_001),),
+        ("integration/audit/test_partitions.py::test_sealer_creates_the_next_partition_when_half_of_one_is_used",),
+    ),
+    Guard(
+        "the application's role has no access to a single partition",
+        roles.grant_application,
+        (Read(roles.PARTITIONS, instead="SELECT relname FROM pg_class WHERE false"),),
+        ("integration/audit/test_partitions.py::test_application_role_cannot_write_around_the_log",),
     ),
     Guard(
         "a checkpoint needs a valid signature",

@@ -9,12 +9,15 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 
 from lambda_app.services.files.files import UNINDEXED_ROWS_MAX
+from tests.support.audit_log import end_first_partition
 
 USERS = 2000
 MANY_GRANTS = UNINDEXED_ROWS_MAX + 1000
 """A tenth of the files belong to others, so `SCALE` must be at least 0.1 for as many grants of theirs."""
 OWN_LINKS = 400
 """Links of the heaviest account: fewer than the limit for an account, so that the tests can create more."""
+PARTITIONS = 4
+"""Partitions of the audit log that are full of events."""
 BIG_TABLES = (
     "file",
     "share",
@@ -282,11 +285,21 @@ def fill(engine: Engine, sizes: Sizes, *, owner: UUID, viewer: UUID) -> None:
         connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL work_mem = '256MB'"))
+        _partition_audit_log(connection, sizes.events // PARTITIONS)
         with _without_indexes(connection):
             for statement in STATEMENTS:
                 # Numbers and ids of our own, as literals: the server cannot infer the types of parameters here.
                 connection.exec_driver_sql(re.sub(r"(?<!:):([a-z]+)\b", lambda match: values[match.group(1)], statement))
         connection.execute(text("ANALYZE"))
+
+
+def _partition_audit_log(connection: Connection, size: int) -> None:
+    """Create the partitions for the events as the sealer would: the next one when half of one is used."""
+    end_first_partition(connection, size)
+    for number in range(1, PARTITIONS + 1):
+        connection.execute(
+            text("SELECT setval('audit_event_seq', :used), audit_event_extend(:size, :size)"), {"used": number * size - 1, "size": size}
+        )
 
 
 @contextmanager
@@ -301,4 +314,5 @@ def _without_indexes(connection: Connection) -> Iterator[None]:
         connection.execute(text(f"DROP INDEX {name}"))
     yield
     for definition, _ in indexes:
-        connection.execute(text(definition))
+        # With ONLY, as the definition for a partitioned table has it, the partitions would have no index.
+        connection.execute(text(definition.replace(" ON ONLY ", " ON ")))

@@ -43,7 +43,9 @@ _SCAN = re.compile(r"Seq Scan (\w+): .* (\d+) blocks$", re.MULTILINE)
 
 
 def _scanned(read: StatementReads) -> int:
-    return max((int(blocks) for table, blocks in _SCAN.findall(read.plan) if table in BIG_TABLES), default=0)
+    # Partitions have the name of their table and their first number.
+    found = [(table.split("_from_")[0], int(blocks)) for table, blocks in _SCAN.findall(read.plan)]
+    return max((blocks for table, blocks in found if table in BIG_TABLES), default=0)
 
 
 @contextmanager

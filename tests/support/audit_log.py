@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from infra.local.object_store import ObjectStoreServer
 from lambda_app.application import create_app
@@ -23,6 +23,7 @@ from lambda_app.services.audit_verification import AuditVerification
 from lambda_app.storage.checkpoint_copies import COPY_PREFIX
 from tests.support.gateway import GatewayTransport
 
+FIRST_PARTITION = "audit_event_from_0"
 TABLES = ("audit_event", "audit_tile", "audit_checkpoint", "audit_log_key", "audit_chain_event", "audit_head")
 
 
@@ -35,6 +36,21 @@ def own_log(settings: Settings, database_url: str, s3_server: ObjectStoreServer,
         log = OwnLog(settings.model_copy(update=changes), database_url)
         yield log
         log.close()
+
+
+def end_first_partition(connection: Connection, end: int) -> None:
+    """Let the first partition of a log with few events end at the number `end`, and the open one start there."""
+    opened = """
+        SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = 'audit_event'::regclass AND relname <> :first"""
+    for statement in (
+        f"ALTER TABLE audit_event DETACH PARTITION {FIRST_PARTITION}",
+        f"DROP TABLE {connection.execute(text(opened), {'first': FIRST_PARTITION}).scalar_one()}",
+        f"ALTER TABLE audit_event ATTACH PARTITION {FIRST_PARTITION} FOR VALUES FROM (MINVALUE) TO ({end})",
+        f"CREATE TABLE audit_event_from_{end} PARTITION OF audit_event FOR VALUES FROM ({end}) TO (MAXVALUE)",
+        f"CREATE TRIGGER audit_event_keep BEFORE TRUNCATE ON audit_event_from_{end} EXECUTE FUNCTION audit_refuse_change()",
+    ):
+        connection.execute(text(statement))
 
 
 class OwnLog:

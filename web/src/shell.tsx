@@ -9,8 +9,8 @@ import { loadScreens } from "./core/lazy";
 import { showProblem } from "./core/problems";
 import { location, navigate, type AppPath } from "./core/router";
 import { signOut, usage, user } from "./core/session";
-import { zipProgress } from "./files/file-actions";
-import { Avatar, IconButton } from "./ui/controls";
+import { zipStatus } from "./files/file-actions";
+import { Avatar } from "./ui/controls";
 import { showDialog } from "./ui/dialog-host";
 import { Icon, Mark } from "./ui/icon";
 import type { IconName } from "./ui/icon-paths";
@@ -151,7 +151,7 @@ export function Shell({ children }: { readonly children: ComponentChildren }) {
         <TabBar />
       </div>
       <div class="corner">
-        <ZipStatus />
+        {zipStatus.value}
         {Tray !== null && <Tray />}
       </div>
       <DropZone />
@@ -199,21 +199,6 @@ function TabBar() {
         <span>{t.nav.more}</span>
       </button>
     </nav>
-  );
-}
-
-function ZipStatus() {
-  const zip = zipProgress.value;
-  if (zip === null) return null;
-  return (
-    <div class="zip card" role="group" aria-label={t.files.zipTitle}>
-      <div class="row">
-        <Icon name="zip" />
-        <span class="grow strong">{t.files.zipping(zip.fileCount)}</span>
-        <IconButton icon="x" label={t.files.zipCancel} isSmall onClick={zip.cancel} />
-      </div>
-      <progress value={zip.doneBytes} max={Math.max(1, zip.sizeBytes)} aria-label={t.files.zipTitle} />
-    </div>
   );
 }
 

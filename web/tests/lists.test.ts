@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { lastDays, niceCeiling } from "../src/admin/bar-chart";
+import { lastDays, niceCeiling, sparkPoints } from "../src/admin/bar-chart";
 import { fitMiddle } from "../src/core/fit-middle";
 import { isNearEnd, listWindow } from "../src/core/list-window";
+import { columnsFor } from "../src/files/grid-columns";
 import { fileFilters, hasFilters, readFileQuery } from "../src/files/file-query";
 
 describe("the window of a long list", () => {
@@ -35,6 +36,22 @@ describe("the window of a long list", () => {
   it("is near its end two views before it", () => {
     expect(isNearEnd({ rowCount: 100, rowHeight: 56, scrolled: 0, viewHeight: 900 })).toBe(false);
     expect(isNearEnd({ rowCount: 100, rowHeight: 56, scrolled: 3000, viewHeight: 900 })).toBe(true);
+  });
+});
+
+describe("the window of a grid", () => {
+  it("draws few of 100,000 files, and covers what is in view", () => {
+    const view = { rowCount: 25_000, rowHeight: 236, viewHeight: 900, overscan: 2 };
+    for (let scrolled = 0; scrolled < 25_000 * 236 - 900; scrolled += 104_729) {
+      const { start, end } = listWindow({ ...view, scrolled });
+      expect(start * 236).toBeLessThanOrEqual(scrolled);
+      expect(end * 236).toBeGreaterThanOrEqual(scrolled + 900);
+      expect(end - start).toBeLessThanOrEqual(12);
+    }
+  });
+
+  it("has one column on a small phone, two on a larger one, and more where tiles keep their width", () => {
+    expect([304, 374, 728, 992, 1152].map(columnsFor)).toEqual([1, 2, 3, 4, 4]);
   });
 });
 
@@ -82,12 +99,12 @@ describe("the filters in an address", () => {
 
 describe("the chart of days", () => {
   it("has every day up to today", () => {
-    const days = lastDays([{ day: "2026-11-26", uploads: 4 }], 3, new Date("2026-11-27T01:00:00Z"));
-    expect(days).toEqual([
-      { day: "2026-11-25", uploads: 0 },
-      { day: "2026-11-26", uploads: 4 },
-      { day: "2026-11-27", uploads: 0 },
-    ]);
+    expect(lastDays(3, new Date("2026-11-27T01:00:00Z"))).toEqual(["2026-11-25", "2026-11-26", "2026-11-27"]);
+  });
+
+  it("draws a curve from edge to edge, with the largest value at the top", () => {
+    expect(sparkPoints([0, 5, 10])).toEqual(["0.0 38.0", "60.0 21.0", "120.0 4.0"]);
+    expect(sparkPoints([0, 0])).toEqual(["0.0 38.0", "120.0 38.0"]);
   });
 
   it.each([

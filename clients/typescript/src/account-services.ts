@@ -79,7 +79,8 @@ function adminCalls(http: Http) {
     usage: (userId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/users/{user_id}/usage", { path: { user_id: userId }, ...options }),
     endSessions: (userId: string) => http.call("delete", "/api/v1/users/{user_id}/sessions", { path: { user_id: userId } }),
-    stats: (options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { ...options }),
+    /** Totals, and the traffic of each of the last days: 30, or another number up to 90. */
+    stats: (query: { readonly days?: number } = {}, options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { query, ...options }),
     audit: (filters: api.AuditFilters = {}, options?: CallOptions) =>
       http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
   };

@@ -128,6 +128,11 @@ class SigningKeys:
         # Settings has validated the strength of the key, or accepted a weak one in local mode.
         return cls(lambda: document, cache_seconds=float("inf"), min_bytes=0)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the keys never change, so that reading them never fetches them."""
+        return self._cache_seconds == float("inf")
+
     def current(self) -> SigningKey:
         """Return the key that signs. Raises UnavailableError when the keys cannot be fetched."""
         return self._read(self._cache_seconds).current
@@ -139,14 +144,14 @@ class SigningKeys:
     def find_refresh_key(self, kid: str) -> SigningKey | None:
         """Return the refresh key if it has this id; fetches a newer document if it has not. Raises UnavailableError."""
         key = self.refresh_key()
-        if key.kid != kid and self._cache_seconds != float("inf"):
+        if key.kid != kid and not self.is_fixed:
             key = self._read(FORCED_FETCH_SECONDS).refresh_key
         return key if key.kid == kid else None
 
     def find(self, kid: str) -> SigningKey | None:
         """Return the key with this id; fetches a newer document if it is unknown. Raises UnavailableError."""
         found = self._read(self._cache_seconds).find(kid)
-        if found is not None or self._cache_seconds == float("inf"):
+        if found is not None or self.is_fixed:
             return found
         return self._read(FORCED_FETCH_SECONDS).find(kid)
 

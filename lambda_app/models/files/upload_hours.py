@@ -1,4 +1,4 @@
-"""The table of uploads per hour, from which the statistics are summed."""
+"""The table of uploads and downloads per hour, from which the statistics are summed."""
 
 from datetime import datetime
 
@@ -9,9 +9,16 @@ from lambda_app.models.base import Base
 
 
 class UploadHour(Base):
-    """The number of uploads that were started in one hour that has ended (UTC). Counted once by the maintenance."""
+    """What happened in one hour that has ended (UTC). Counted once by the maintenance; None in hours that an earlier version counted."""
 
     __tablename__ = "upload_hour"
 
     hour: Mapped[datetime] = mapped_column(primary_key=True)
     uploads: Mapped[int] = mapped_column(BigInteger)
+    """Number of uploads that were started."""
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Declared size of these uploads."""
+    downloads: Mapped[int | None] = mapped_column(BigInteger)
+    """Number of downloads by share links that were counted."""
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes that all users are charged for when the hour is counted; None if it was counted late, together with later hours."""

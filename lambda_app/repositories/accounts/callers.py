@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from lambda_app.core import clock
-from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
+from lambda_app.db.compiled import CompiledStatement, Read, StatementRunner, Steps, parameter
 from lambda_app.models import ApiKey, User, UserSession
 from lambda_app.repositories.accounts.api_keys import LAST_USED_STEP, is_valid_key
 from lambda_app.repositories.accounts.sessions import is_live_session
@@ -200,9 +200,9 @@ class CallerRepository:
         """Return the caller; None if the credential is not in force."""
         return caller_of(self._runner.run(AUTHENTICATE[credential.kind], {**credential.parameters, "now": clock.now()}))
 
-    def get_account(self, credential: Credential) -> tuple[Caller | None, str]:
+    def get_account(self, credential: Credential) -> Steps[tuple[Caller | None, str]]:
         """Return the caller, and the caller's account as JSON: the fields of `schemas.accounts.users.User`, in their order."""
-        rows = self._runner.run(_ACCOUNT[credential.kind], {**credential.parameters, "now": clock.now()})
+        (rows,) = yield Read([_ACCOUNT[credential.kind]], {**credential.parameters, "now": clock.now()})
         return caller_of(rows), rows[0][CALLER_COLUMNS] if rows else ""
 
     def record_use(self, caller: Caller) -> None:

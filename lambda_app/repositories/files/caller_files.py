@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, select
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError
-from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
+from lambda_app.db.compiled import CompiledStatement, Read, Rows, StatementRunner, Steps, parameter
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.accounts.callers import CALLER_COLUMNS, Caller, Credential, CredentialKind, caller_of, select_caller
 from lambda_app.repositories.files.file_access import readable_by
@@ -101,13 +101,14 @@ class CallerFileRepository:
     def __init__(self, runner: StatementRunner) -> None:
         self._runner = runner
 
-    def find(self, credential: Credential, file_id: UUID) -> FoundFile:
+    def find(self, credential: Credential, file_id: UUID) -> Steps[FoundFile]:
         """Return the file as JSON, and its revision."""
-        return self._find(_GET[credential.kind], credential, file_id)
+        (rows,) = yield Read([_GET[credential.kind]], _parameters(credential, file_id))
+        return _found(rows)
 
     def find_downloadable(self, credential: Credential, file_id: UUID) -> FoundFile:
         """Return the columns of `DownloadableFile`."""
-        return self._find(_DOWNLOAD[credential.kind], credential, file_id)
+        return _found(self._runner.run(_DOWNLOAD[credential.kind], _parameters(credential, file_id)))
 
     def require_public(self, file_id: UUID) -> DownloadableFile:
         """Return a file for an anonymous caller. Raises NotAuthenticatedError if it is not public, or does not exist."""
@@ -116,8 +117,12 @@ class CallerFileRepository:
             raise NotAuthenticatedError("Not authenticated")
         return DownloadableFile(*rows[0])
 
-    def _find(self, statement: CompiledStatement, credential: Credential, file_id: UUID) -> FoundFile:
-        rows = self._runner.run(statement, {**credential.parameters, "now": clock.now(), "file_id": file_id})
-        if not rows:
-            return FoundFile(None, None, ())
-        return FoundFile(caller_of(rows), rows[0][CALLER_COLUMNS], rows[0][CALLER_COLUMNS + 1 :])
+
+def _parameters(credential: Credential, file_id: UUID) -> dict[str, Any]:
+    return {**credential.parameters, "now": clock.now(), "file_id": file_id}
+
+
+def _found(rows: Rows) -> FoundFile:
+    if not rows:
+        return FoundFile(None, None, ())
+    return FoundFile(caller_of(rows), rows[0][CALLER_COLUMNS], rows[0][CALLER_COLUMNS + 1 :])

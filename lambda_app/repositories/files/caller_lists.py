@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from lambda_app.core import clock
-from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
+from lambda_app.db.compiled import CompiledStatement, Read, Steps, parameter
 from lambda_app.models import File, User
 from lambda_app.repositories.accounts.callers import AUTHENTICATE, Caller, Credential, CredentialKind, caller_of, select_caller
 from lambda_app.repositories.files.file_access import Viewer
@@ -62,11 +62,8 @@ class ListedFiles(NamedTuple):
 class CallerListRepository:
     """Lists the files of callers that are authenticated in the same flush."""
 
-    def __init__(self, runner: StatementRunner) -> None:
-        self._runner = runner
-
+    @staticmethod
     def page(
-        self,
         credential: Credential,
         filters: FileFilter,
         *,
@@ -75,7 +72,7 @@ class CallerListRepository:
         limit: int,
         after: Cursor | None,
         count_up_to: int | None,
-    ) -> ListedFiles:
+    ) -> Steps[ListedFiles]:
         """Return up to `limit` files of the caller's list, after the cursor or after `skip` rows, and count up to `count_up_to` of them.
 
         A filter by name needs a text that has trigrams. Raises MalformedRequestError for a cursor of another order.
@@ -87,7 +84,7 @@ class CallerListRepository:
         statements = [AUTHENTICATE[credential.kind], _page_statement(shape)]
         if count_up_to is not None:
             statements.append(_count_statement(shape))
-        callers, rows, *counts = self._runner.read_each(statements, parameters)
+        callers, rows, *counts = yield Read(statements, parameters)
         caller = caller_of(callers)
         if caller is None:
             return ListedFiles(None, [], None)

@@ -77,8 +77,9 @@ def prolong_link(token: str, request: Request, prolongation: ProlongationDep) ->
 
 
 def _texts(request: Request, locale: str | None = None) -> PageTexts:
-    """Return the texts in the language of the account, as its mails have it; without one, in that of the browser."""
-    return page_texts_for(locale or preferred_language(request.headers.get("accept-language")))
+    """Return the texts in the language of the account, as its mails have it; without one, in that of the browser, else in the default."""
+    default: str = request.app.state.services.settings.default_language
+    return page_texts_for(locale or preferred_language(request.headers.get("accept-language")) or default)
 
 
 def _names(found: AddressedUnsubscription, texts: PageTexts) -> list[str]:

@@ -8,7 +8,7 @@ from fastapi import Query, Request, Response
 from lambda_app import models
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.callers import RequiredCredentialDep, run_statement, services_of
+from lambda_app.dependencies.callers import RequiredCredentialDep, run_steps, services_of
 from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.services import RecoveryDep, SessionsDep, UsageDep, UsersDep
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
@@ -89,7 +89,8 @@ def list_users(  # noqa: PLR0913, PLR0917 - a parameter for each filter
 @router.get("/me", response_model=User, responses=problem_responses())
 async def get_me(credential: RequiredCredentialDep, request: Request) -> Response:
     """Return the caller's account."""
-    return Response(await run_statement(services_of(request).callers().get_account, credential), media_type=JSON_MEDIA_TYPE)
+    account = await run_steps(request, credential, services_of(request).callers().get_account(credential))
+    return Response(account, media_type=JSON_MEDIA_TYPE)
 
 
 @router.get("/me/usage", response_model=Usage, responses=problem_responses("user_not_found"))

@@ -1,6 +1,5 @@
 """The query parameters of the list of files."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from lambda_app.routers.http.paging import CursorQuery, LimitQuery, SkipQuery
 from lambda_app.schemas.files.batches import BATCH_MAX_FILES
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order, Shared
 from lambda_app.schemas.files.files import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
-from lambda_app.schemas.page import Cursor
+from lambda_app.schemas.page import Cursor, RequestedPage
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 SIZE_MAX = 2**63 - 1
@@ -113,17 +112,6 @@ async def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """The requested page of the list, and its order."""
-
-    order: FileOrder
-    skip: int
-    limit: int
-    after: Cursor | None
-    with_total: bool
-
-
 async def get_page(
     sort: Annotated[Order, Query(description="The order. A leading minus means descending.")] = Order.NEWEST_FIRST,
     skip: SkipQuery = 0,
@@ -136,13 +124,13 @@ async def get_page(
             "there are more."
         ),
     ] = False,
-) -> Page:
+) -> RequestedPage:
     """Return the page of the query parameters. Raises MalformedRequestError."""
     if cursor is not None and skip:
         raise MalformedRequestError("skip and cursor cannot be combined; send one of them", code="skip_with_cursor")
     after = None if cursor is None else Cursor.decode(cursor)
-    return Page(FileOrder.of(sort), skip, limit, after, count)
+    return RequestedPage(FileOrder.of(sort), skip, limit, after, count)
 
 
 FileFilterDep = Annotated[FileFilter, Depends(get_filter)]
-PageDep = Annotated[Page, Depends(get_page)]
+PageDep = Annotated[RequestedPage, Depends(get_page)]

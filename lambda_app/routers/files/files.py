@@ -7,7 +7,7 @@ from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
-from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement, services_of
+from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement, run_steps, services_of
 from lambda_app.dependencies.services import FilesDep
 from lambda_app.routers.files.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.http.paging import set_page_headers
@@ -65,16 +65,11 @@ async def list_files(request: Request, credential: RequiredCredentialDep, filter
 
     422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The message names what to send.
     """
-    found = await run_statement(
-        services_of(request).caller_lists().page_files,
-        credential,
-        filters,
-        order=page.order,
-        skip=page.skip,
-        limit=page.limit,
-        after=page.after,
-        with_total=page.with_total,
-    )
+    lists = services_of(request).caller_lists()
+    if lists.is_one_flush(filters, page.order):
+        found = await run_steps(request, credential, lists.page_files(credential, filters, page))
+    else:
+        found = await run_statement(lists.page_files_in_steps, credential, filters, page)
     response = Response(found.json, media_type=JSON_MEDIA_TYPE)
     set_page_headers(request, response, limit=page.limit, next_cursor=found.next_cursor)
     if found.total is not None:
@@ -90,7 +85,7 @@ async def list_files(request: Request, credential: RequiredCredentialDep, filter
 )
 async def get_file(file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
-    file = await run_statement(services_of(request).caller_files().get_file, credential, file_id)
+    file = await run_steps(request, credential, services_of(request).caller_files().get_file(credential, file_id))
     etag = _etag(file.revision)
     if if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match):
         return Response(status_code=304, headers={"ETag": etag})

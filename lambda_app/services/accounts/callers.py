@@ -6,6 +6,7 @@ from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import has_valid_checksum, hash_secret, is_api_key
 from lambda_app.core.security.tokens import AccessTokens
+from lambda_app.db.compiled import Steps
 from lambda_app.repositories.accounts.callers import Caller, CallerRepository, Credential, api_key_credential, session_credential
 from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.services.accounts.authentication import require_scope
@@ -22,6 +23,11 @@ class SubmittedCredential:
     """Whether the request is open to users who must set up a second factor first."""
     is_checked: bool = False
     """Whether the database has decided about it. An error before that must not be answered without a check: see `require_checked`."""
+
+    @property
+    def records_use(self) -> bool:
+        """Whether `CallerService.accept` may write: the time of the last use of an API key."""
+        return is_api_key(self.text)
 
 
 class CallerService:
@@ -63,10 +69,10 @@ class CallerService:
         self._callers.record_use(caller)
         return caller
 
-    def get_account(self, submitted: SubmittedCredential) -> str:
+    def get_account(self, submitted: SubmittedCredential) -> Steps[str]:
         """Return the account of the caller as JSON. Raises NotAuthenticatedError, UnavailableError."""
         credential = self.read(submitted)
-        caller, account = self._callers.get_account(credential)
+        caller, account = yield from self._callers.get_account(credential)
         self.accept(submitted, credential, caller)
         return account
 

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from lambda_app.db.compiled import Steps
 from lambda_app.models import FileStatus
 from lambda_app.repositories.files.caller_files import CallerFileRepository, DownloadableFile, ShownFile
 from lambda_app.services.accounts.callers import CallerService, SubmittedCredential
@@ -18,13 +19,13 @@ class CallerFileService:
         self._callers = callers
         self._store = store
 
-    def get_file(self, submitted: SubmittedCredential, file_id: UUID) -> ShownFile:
+    def get_file(self, submitted: SubmittedCredential, file_id: UUID) -> Steps[ShownFile]:
         """Return a file that the caller can read.
 
         Raises NotAuthenticatedError, ScopeMissingError, NoSuchFileError, FileForbiddenError, UnavailableError.
         """
         credential = self._callers.read(submitted)
-        found = self._files.find(credential, file_id)
+        found = yield from self._files.find(credential, file_id)
         self._callers.accept(submitted, credential, found.caller)
         return ShownFile(*found.require())
 

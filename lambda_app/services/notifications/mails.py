@@ -31,17 +31,21 @@ _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class NotificationMails:
-    """Composes mails with links below `base_url` (the pages of this API) and `public_url` (the web app)."""
+    """Composes mails with links below `base_url` (the pages of this API) and `public_url` (the web app).
 
-    def __init__(self, *, tokens: NotificationTokens, base_url: str, public_url: str, places: Places) -> None:
+    Users without a language get `default_language`.
+    """
+
+    def __init__(self, *, tokens: NotificationTokens, base_url: str, public_url: str, default_language: str, places: Places) -> None:
         self._places = places
         self._tokens = tokens
+        self._default_language = default_language
         self._base_url = base_url.rstrip("/")
         self._public_url = public_url.rstrip("/")
 
     def compose(self, recipient: Recipient, content: Sequence[dict[str, Any]]) -> Mail:
         """Return the mail about these notifications. Names of others are shown in one line, shortened, and without marks of direction."""
-        texts = texts_for(recipient.locale)
+        texts = texts_for(recipient.locale or self._default_language)
         kinds = sorted({NotificationKind(each["kind"]) for each in content})
         mailbox = self._tokens.mailbox_of(recipient.email)
         token = self._tokens.sign_unsubscription(Unsubscription(recipient.user_id, mailbox, tuple(kind.value for kind in kinds)))

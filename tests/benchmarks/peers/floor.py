@@ -12,6 +12,7 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order
 from lambda_app.schemas.files.files import Disposition, FileCreate, FileDownloadResponse, FileUploadResponse
+from lambda_app.schemas.page import RequestedPage
 from lambda_app.services.accounts.callers import SubmittedCredential
 
 services = Services.build(Settings.from_environment())
@@ -51,15 +52,18 @@ def _answer(event: dict[str, Any]) -> str | bytes:
         return _sign_in(event)
     credential = SubmittedCredential(event["headers"]["authorization"].removeprefix("Bearer "), None)
     if path == "/users/me":
-        return services.callers().get_account(credential)
+        return services.complete(services.callers().get_account(credential))
     if path == "/files/upload":
         return _start_upload(credential, event)
     if path == "/files":
         limit = int((event.get("queryStringParameters") or {}).get("limit", 100))
         lists = services.caller_lists()
-        return lists.page_files(credential, FileFilter(), order=NEWEST_FIRST, skip=0, limit=limit, after=None, with_total=False).json
+        page = lists.page_files(credential, FileFilter(), RequestedPage(NEWEST_FIRST, skip=0, limit=limit, after=None, with_total=False))
+        return services.complete(page).json
     file_id = UUID(path.rpartition("/")[2])
-    return _start_download(credential, file_id) if "/download/" in path else services.caller_files().get_file(credential, file_id).json
+    if "/download/" in path:
+        return _start_download(credential, file_id)
+    return services.complete(services.caller_files().get_file(credential, file_id)).json
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from uuid import uuid4
 
 import httpx
 from sqlalchemy import text as sql
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
 
 from lambda_app.core import clock
 from lambda_app.core.security.notification_tokens import NotificationTokens, Unsubscription
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
-from lambda_app.models import Invitation
+from lambda_app.models import Invitation, UploadHour
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.scenes import content_of
 from tests.support.accounts import Account, make_account, make_file
@@ -41,6 +43,9 @@ TRASHED = "old draft.txt"
 REQUEST = "Photos and survey of the roof"
 NOTE = "Rev C as promised. The photos show the north facade this morning; the film is long, skip to minute four."
 PREVIEW_SECONDS = 60
+HISTORY_DAYS = 90
+WEEKEND = 5
+"""The first weekday of the weekend, counted from Monday as 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ def fill(site: Site, client: httpx.Client, domain: str) -> Showcase:
     device = client.post("/api/v1/login/device", json={"client": "backup script"}).raise_for_status().json()
     tokens = NotificationTokens(site.services.link_keys)
     mails = Unsubscription(mara.id, tokens.mailbox_of(mara.email), ("request_uploads", "link_expiry"))
+    _record_history(site)
     return Showcase(
         account=mara,
         beginner=beginner,
@@ -105,6 +111,23 @@ def fill(site: Site, client: httpx.Client, domain: str) -> Showcase:
         device_url=device["verification_uri_complete"],
         unsubscribe_url=f"{site.url}/unsubscribe/{tokens.sign_unsubscription(mails)}",
     )
+
+
+def _record_history(site: Site) -> None:
+    """Record one hour of each of the last days, as the maintenance does with every hour: less traffic on weekends, growing storage."""
+    noon = clock.now().replace(hour=12, minute=0, second=0, microsecond=0)
+    rows = []
+    for age in range(HISTORY_DAYS, 0, -1):
+        hour = noon - timedelta(days=age)
+        level = (2 if hour.weekday() >= WEEKEND else 9) + (age * 7) % 5
+        counts = {"uploads": 3 * level, "bytes": 70_000 * level, "downloads": level * level, "stored_bytes": 8_200_000 - 58_000 * age}
+        rows.append({"hour": hour, **counts})
+    new = insert(UploadHour)
+    replaced = {name: new.excluded[name] for name in ("uploads", "bytes", "downloads", "stored_bytes")}
+    with site.services.engine.begin() as connection:
+        # The maintenance has counted these hours when the workers started, and later ones before there were files.
+        connection.execute(new.on_conflict_do_update(index_elements=["hour"], set_=replaced), rows)
+        connection.execute(update(UploadHour).where(UploadHour.hour > rows[-1]["hour"]).values(stored_bytes=None))
 
 
 def _invite(site: Site, inviter: Account, email: str) -> str:

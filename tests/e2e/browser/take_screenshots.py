@@ -55,6 +55,7 @@ def _screens(site: Site, shown: showcase.Showcase) -> Iterator[tuple[str, str, S
         "invitation": page(f"{home}invitation#token={shown.invitation}", {"see": "Choose a password for your new account."}),
         "enrolment": page(home, *sign_in(shown.unprotected.email, shown.unprotected.password), {"see": "Your account must have"}),
         "files": page(home, *selected, {"see": "3 selected"}),
+        "files-grid": page(home, *opened, {"click": "Grid"}, {"see": "Files, newest first", "role": "grid"}),
         "files-empty": page(home, *sign_in(shown.beginner.email, shown.beginner.password), {"see": "first files here"}),
         "share": page(
             home,
@@ -79,7 +80,7 @@ def _screens(site: Site, shown: showcase.Showcase) -> Iterator[tuple[str, str, S
             *sign_in(shown.account.email, shown.account.password),
             *({"see": "Connect a program"}, {"click": "Continue", "within": "dialog"}, {"see": "to your account?"}),
         ),
-        "admin": at("admin", {"see": "Uploads each day", "role": "heading"}),
+        "admin": at("admin", {"see": "Uploaded each day", "role": "heading"}),
         "admin-people": at("admin?tab=people", {"see": "Hanna Weiß"}),
         "admin-invitations": at("admin?tab=people", {"click": "Invitations"}, {"see": "valid until"}),
         "admin-audit": at("admin?tab=audit", {"see": "Signed in"}),

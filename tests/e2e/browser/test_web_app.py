@@ -43,6 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "phone, dark": {**PHONE, "dark": True},
 }
 INSPECT: Steps = [{"axe": True}]
+GRID: Steps = [{"see": "Files, newest first", "role": "grid"}, {"idle": True}, *INSPECT]
+"""Files as tiles."""
 
 
 def share_a_first_upload(email: str) -> Steps:
@@ -87,6 +89,9 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
     operator = make_account(site.services, is_superuser=True)
     keys_user = make_account(site.services)
     make_file(client, keys_user, REPORT, filename=OLD_NAME, content_type="application/pdf")
+    grid_user = make_account(site.services)
+    for name in ("oldest.txt", "middle.txt", "newest.txt"):
+        make_file(client, grid_user, REPORT, filename=name, content_type="text/plain")
     file = make_file(client, operator, REPORT, filename=SMALL["name"], content_type="application/pdf")["id"]
     make_share(client, operator, file)
     opened: dict[str, Steps] = {
@@ -121,6 +126,14 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         *({"type": "Photos"}, {"key": "Control+Enter"}, {"see": "Send this link"}, {"key": "Escape"}, {"gone": "Send this link"}),
         *({"key": "g"}, {"key": "s"}, {"see": "Settings", "role": "heading"}, {"key": "/"}, {"see": "after.pdf"}),
     ]
+    grid: Steps = [
+        *(*sign_in(grid_user.email, grid_user.password), {"see": "newest.txt"}, {"click": "Grid"}, *GRID),
+        *({"key": "ArrowRight"}, {"key": "ArrowRight"}, {"key": "Shift+ArrowRight"}, {"see": "2 selected"}, *INSPECT),
+        *({"key": "Escape"}, {"key": "Home"}, {"key": "ArrowDown"}, {"key": "Delete"}, {"gone": "oldest.txt"}, {"reload": True}),
+        *(*GRID, {"key": "ArrowRight"}, {"key": " "}, {"see": "Next file", "role": "button"}, {"key": "Escape"}),
+        *({"click": "Select newest.txt", "role": "checkbox"}, {"see": "1 selected"}, {"click": "List"}, {"see": "1 selected"}),
+        *({"see": "Files, newest first", "role": "table"}, {"click": "Select all", "role": "checkbox"}, {"see": "2 selected"}),
+    ]
     resized: Steps = [{"resize": 320}, {"resize": 1280}]
     mirrored: Steps = [
         *(*sign_in(operator.email, operator.password), {"see": "Files", "role": "heading"}, {"place": "Main"}),
@@ -133,6 +146,17 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         "first visit": {"url": f"{site.url}/", "steps": [{"see": "Sign in to We-Upload"}]},
         "newcomer": {"url": f"{site.url}/", "steps": [*share_a_first_upload(email), *delete_and_undo(str(SMALL["name"])), *session]},
         "keyboard": {"url": f"{site.url}/", "steps": keyboard},
+        "grid": {"url": f"{site.url}/", "steps": grid},
+        "grid, phone": {
+            "url": f"{site.url}/",
+            **VARIANTS["phone, dark"],
+            "storage": {"we-upload.file-view": "grid"},
+            "steps": [
+                *(*sign_in(operator.email, operator.password), {"see": SMALL["name"]}, *GRID, {"resize": 320}),
+                *({"open": f"{site.url}/admin"}, {"click": "7 days"}, {"click": "Show as table"}),
+                *({"see": "Uploaded each day", "role": "table"}, {"idle": True}, *INSPECT, {"resize": 320}),
+            ],
+        },
         **{
             f"screens, {name}": {
                 "url": f"{site.url}/",
@@ -185,8 +209,9 @@ def test_no_screen_violates_a_rule_of_accessibility(results: Results) -> None:
 
 
 def test_nothing_is_wider_than_a_small_phone(results: Results) -> None:
-    for name in ("screens, phone, light", "screens, phone, dark"):
-        assert len(results[name]["widths"]) == len(SCREENS)
+    screens = {"screens, phone, light": len(SCREENS), "screens, phone, dark": len(SCREENS), "grid, phone": 2}
+    for name, count in screens.items():
+        assert len(results[name]["widths"]) == count
         assert max(results[name]["widths"]) <= PHONE["width"]
 
 

@@ -48,9 +48,9 @@ def sign_in(client: httpx.Client, account: Account, **fields: str) -> httpx.Resp
 
 def sweep(services: Services) -> Any:
     with services.unit_of_work() as session:
-        services.archive_sweep(session).run(budget_seconds=60)
+        services.archive_sweep(session).run(budget_seconds=600)
     with services.unit_of_work() as session:
-        return services.sweep(session).run(budget_seconds=60)
+        return services.sweep(session).run(budget_seconds=600)
 
 
 def end_grace(services: Services, account: Account) -> None:

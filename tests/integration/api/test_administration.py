@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
-from lambda_app.models import CHARGED, File, FileStatus, UploadHour, User
-from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
+from lambda_app.models import CHARGED, AuditEvent, File, FileStatus, UploadHour, User
+from lambda_app.repositories.stats import DayTraffic, StatsRepository
+from lambda_app.schemas.admin import STATS_DAYS, STATS_DAYS_MAX
 from tests.support.accounts import Account, make_file, sign_in
 from tests.support.problems import assert_problem, assert_unauthenticated
 
@@ -92,15 +93,20 @@ def add_file(session: Session, created_at: datetime, *, status: FileStatus = Fil
     return file
 
 
+def uploads_by_day(stats: StatsRepository) -> list[tuple[date, int]]:
+    """Return the number of uploads on each day that had any."""
+    return [(day.day, day.uploads) for day in stats.traffic_by_day(days=STATS_DAYS) if day.uploads]
+
+
 def test_uploads_of_counted_hours_and_of_later_ones_are_summed_by_day(own_session: Session) -> None:
     stats, now = StatsRepository(own_session), clock.now()
     for hours in (0, 0, 1, 2, 25, 25, 24 * 29, 24 * 40):
         add_file(own_session, now - timedelta(hours=hours))
     expected = sorted(Counter((now - timedelta(hours=hours)).date() for hours in (0, 0, 1, 2, 25, 25, 24 * 29)).items())
 
-    before = stats.uploads_by_day(days=STATS_DAYS)
+    before = uploads_by_day(stats)
     hours = stats.count_ended_hours(days=STATS_DAYS)
-    after = stats.uploads_by_day(days=STATS_DAYS)
+    after = uploads_by_day(stats)
 
     assert before == after == expected
     assert hours == 24 * STATS_DAYS
@@ -112,17 +118,61 @@ def test_hours_are_counted_again_only_after_they_have_ended(own_session: Session
     with time_machine.travel(now, tick=False):
         stats.count_ended_hours(days=STATS_DAYS)
         add_file(own_session, clock.now())
-        assert sum(uploads for _, uploads in stats.uploads_by_day(days=STATS_DAYS)) == 1
+        assert sum(uploads for _, uploads in uploads_by_day(stats)) == 1
     with time_machine.travel(now + timedelta(minutes=34), tick=False):
         # An upload of the hour that has just ended may not be committed yet.
         assert stats.count_ended_hours(days=STATS_DAYS) == 0
     with time_machine.travel(now + timedelta(minutes=36), tick=False):
         assert stats.count_ended_hours(days=STATS_DAYS) == 1
-        assert sum(uploads for _, uploads in stats.uploads_by_day(days=STATS_DAYS)) == 1
+        assert sum(uploads for _, uploads in uploads_by_day(stats)) == 1
     with time_machine.travel(now + timedelta(days=STATS_DAYS + 2), tick=False):
         assert stats.count_ended_hours(days=STATS_DAYS) > 24
         assert own_session.execute(select(func.count()).select_from(UploadHour)).scalar_one() == 24 * STATS_DAYS
-        assert stats.uploads_by_day(days=STATS_DAYS) == []
+        assert uploads_by_day(stats) == []
+
+
+def test_traffic_of_a_day_has_bytes_downloads_and_storage(own_session: Session) -> None:
+    stats, noon = StatsRepository(own_session), datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+    with time_machine.travel(noon, tick=False):
+        add_file(own_session, noon, size=700)
+        add_file(own_session, noon, size=50, status=FileStatus.PENDING)
+        for action in ("share.downloaded", "share.downloaded", "share.download_resumed"):
+            own_session.add(AuditEvent(at=noon, action=action))
+        own_session.commit()
+        uncounted = stats.traffic_by_day(days=2)
+    with time_machine.travel(noon + timedelta(minutes=40), tick=False):
+        stats.count_ended_hours(days=2)
+        counted = stats.traffic_by_day(days=2)
+
+    assert uncounted == [DayTraffic(noon.date(), 2, 750, 0, None)]
+    assert counted[-1] == DayTraffic(noon.date(), 2, 750, 2, 750)
+    # The hours that were counted together with the current one have no storage: it was not recorded at their end.
+    assert [(day.uploads, day.stored_bytes) for day in counted[:-1]] == [(0, None), (0, None)]
+
+
+def test_hours_of_an_earlier_version_have_uploads_only(own_session: Session) -> None:
+    stats, now = StatsRepository(own_session), clock.now()
+    own_session.add(UploadHour(hour=now.replace(minute=0, second=0, microsecond=0) - timedelta(days=1), uploads=3))
+    own_session.commit()
+
+    assert stats.traffic_by_day(days=2) == [DayTraffic((now - timedelta(days=1)).date(), 3, 0, 0, None)]
+
+
+def test_stats_show_the_days_that_are_asked_for(client: httpx.Client, owner: Account, admin: Account) -> None:
+    make_file(client, owner, b"1234567")
+
+    stats = client.get(STATS, params={"days": 1}, headers=admin.headers).json()
+
+    days = stats["traffic_by_day"]
+    assert 1 <= len(days) <= 3
+    assert sum(day["uploads"] for day in days) >= 1
+    assert sum(day["uploaded_bytes"] for day in days) >= 7
+    assert stats["uploads_by_day"] == [{"day": day["day"], "uploads": day["uploads"]} for day in days if day["uploads"]]
+
+
+@pytest.mark.parametrize("days", ["0", str(STATS_DAYS_MAX + 1), "seven"])
+def test_stats_refuse_other_numbers_of_days(client: httpx.Client, admin: Account, days: str) -> None:
+    assert_problem(client.get(STATS, params={"days": days}, headers=admin.headers), 422, "malformed_request")
 
 
 def test_totals_agree_with_the_files_of_each_state(own_session: Session) -> None:

@@ -162,7 +162,7 @@ def test_account_is_exported_once_a_day(client: httpx.Client, services: Services
     assert_problem(refused, 429, "too_many_exports")
     assert 86_000 < int(refused.headers["Retry-After"]) <= 86_400
     with services.unit_of_work() as session:
-        services.archive_sweep(session).run(budget_seconds=60)
+        services.archive_sweep(session).run(budget_seconds=600)
     with services.engine.begin() as connection:
         connection.execute(text("UPDATE \"user\" SET export_requested_at = now() - interval '25 hours' WHERE id = :id"), {"id": owner.id})
     assert request(client, owner).status_code == 202
@@ -294,12 +294,12 @@ def test_sweep_keeps_a_ready_export_and_deletes_an_expired_one(client: httpx.Cli
 
     client.delete(f"/api/v1/files/{file['id']}", headers=owner.headers)
     with services.unit_of_work() as session:
-        services.archive_sweep(session).run(budget_seconds=60)
+        services.archive_sweep(session).run(budget_seconds=600)
     assert read(client, owner)["status"] == "ready"
     with services.engine.begin() as connection:
         connection.execute(text("UPDATE archive SET expires_at = now() - interval '1 minute' WHERE id = :id"), {"id": archive_id})
     with services.unit_of_work() as session:
-        services.archive_sweep(session).run(budget_seconds=60)
+        services.archive_sweep(session).run(budget_seconds=600)
     assert services.store.head(archive_key(archive_id)) is None
 
 

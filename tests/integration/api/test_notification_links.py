@@ -1,12 +1,14 @@
 """The pages behind the links in notifications: they work without a sign-in, only for what the token names, and never by GET."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from lambda_app.core import clock
@@ -202,6 +204,21 @@ def test_file_request_is_prolonged_once_by_post(
     assert datetime.fromisoformat(now) == datetime.fromisoformat(request["expires_at"]) + timedelta(days=7)
     events = audited(services, "file_request.updated", f"file_request:{request['id']}")
     assert [(event.actor_id, event.details) for event in events] == [(owner.id, '{"by": "mail", "fields": ["expires_at"]}')]
+
+
+def test_pages_have_the_default_language_if_account_and_browser_name_none(
+    client: httpx.Client, app: FastAPI, services: Services, owner: Account, tokens: NotificationTokens
+) -> None:
+    turn_off = unsubscription(tokens, owner, "link_expiry")
+    before = client.get(turn_off, headers={"Accept-Language": "fr"})
+    settings = services.settings.model_copy(update={"default_language": "de"})
+    app.state.services = replace(services, settings=settings)
+    try:
+        after, by_browser = (client.get(turn_off, headers={"Accept-Language": language}) for language in ("fr", "en"))
+    finally:
+        app.state.services = services
+
+    assert [page.headers["content-language"] for page in (before, after, by_browser)] == ["en", "de", "en"]
 
 
 def test_pages_have_the_language_of_the_account_or_else_of_the_browser(

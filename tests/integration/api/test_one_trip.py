@@ -108,7 +108,8 @@ class Matrix:
 
 def test_every_spelling_of_the_permission_rule_agrees(client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
     matrix = Matrix(client, services, make_user)
-    repository = CallerFileRepository(StatementRunner(services.engine))
+    runner = StatementRunner(services.engine)
+    repository = CallerFileRepository(runner)
     outcomes: dict[str, list[bool]] = {}
     for name, credential, user in matrix.callers():
         with services.unit_of_work() as session:
@@ -118,7 +119,7 @@ def test_every_spelling_of_the_permission_rule_agrees(client: httpx.Client, serv
         permitted = []
         for file_id in matrix.file_ids:
             status, is_readable, is_manageable, is_downloadable = expected[file_id]
-            for found in (repository.find(credential, file_id), repository.find_downloadable(credential, file_id)):
+            for found in (runner.complete(repository.find(credential, file_id)), repository.find_downloadable(credential, file_id)):
                 assert found.caller is not None, name
                 assert (found.caller.id, found.caller.is_superuser) == (user.id, user.is_superuser), name
                 assert found.is_permitted == (None if status == "deleting" else is_readable), (name, status)

@@ -238,13 +238,13 @@ def test_move_in_batches_stops_at_the_quota_and_the_sweep_continues(
     assert_quota_is_exact(services, (owner.id, heir.id))
     set_columns(services, heir, quota_files=3)
     with services.unit_of_work() as session:
-        services.sweep(session).run(budget_seconds=60)
+        services.sweep(session).run(budget_seconds=600)
     blocked = client.get(TRANSFERS, headers=heir.headers).json()[0]
     assert (blocked["status"], blocked["moved_files"], blocked["is_blocked"]) == ("moving", 3, True)
     assert_quota_is_exact(services, (owner.id, heir.id))
     set_columns(services, heir, quota_files=None)
     with services.unit_of_work() as session:
-        services.sweep(session).run(budget_seconds=60)
+        services.sweep(session).run(budget_seconds=600)
     done = client.get(TRANSFERS, headers=owner.headers).json()[0]
     assert (done["status"], done["moved_files"], done["is_blocked"]) == ("done", 5, False)
     assert_quota_is_exact(services, (owner.id, heir.id))

@@ -71,6 +71,13 @@ def test_several_reads_take_one_flush(runner: StatementRunner, proxy: WireProxy)
     assert "".join(message.kind for message in counted.messages) == "PBDE" * 3 + "S"
 
 
+def test_statement_that_writes_is_never_part_of_a_flush_of_reads(runner: StatementRunner, proxy: WireProxy) -> None:
+    with proxy.count() as counted, pytest.raises(ValueError, match="read"):
+        runner.read_each([ECHO, ADD], {"text": "x", "body": "y"})
+
+    assert counted.messages == []
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_error_in_a_flush_leaves_the_connection_in_step(runner: StatementRunner, position: int) -> None:
     statements = [ECHO, COUNT]

@@ -145,7 +145,7 @@ def test_dry_run_reports_and_changes_nothing(lifecycle: Lifecycle) -> None:
     lifecycle.traveller.shift(LONG_ENOUGH)
 
     with lifecycle.services.unit_of_work() as session:
-        dry = lifecycle.services.sweep(session).run(budget_seconds=60, is_dry=True)
+        dry = lifecycle.services.sweep(session).run(budget_seconds=600, is_dry=True)
 
     assert dry == SweepReport(expired=1, deleted_objects=1)
     assert lifecycle.status_of(pending.id) == FileStatus.PENDING

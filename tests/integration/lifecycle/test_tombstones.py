@@ -326,7 +326,7 @@ def test_dry_run_counts_tombstones_and_changes_nothing(lifecycle: Lifecycle) -> 
     lifecycle.traveller.shift(LONG_ENOUGH)
 
     with lifecycle.services.unit_of_work() as session:
-        report = lifecycle.services.sweep(session).run(budget_seconds=60, is_dry=True)
+        report = lifecycle.services.sweep(session).run(budget_seconds=600, is_dry=True)
 
     assert (report.ended_charges, report.deleted_objects, report.forgotten_tombstones) == (1, 1, 1)
     assert (len(lifecycle.objects.objects), tombstones(lifecycle), usage(lifecycle, user)) == (1, 1, (5, 1))

@@ -72,6 +72,7 @@ def test_weak_signing_key_is_accepted_in_local_mode() -> None:
         ("LOG_LEVEL", "LOUD"),
         ("ENVIRONMENT", "production-ish"),
         ("OPEN_REGISTRATION", "perhaps"),
+        ("DEFAULT_LANGUAGE", "fr"),
         ("BRAND_NAME", " Nord"),
         ("BRAND_NAME", "Nord\u202edron"),
         ("BRAND_NAME", "Nord\nSouth"),

@@ -2,7 +2,6 @@
 
 import type { User, UserUpdate } from "@we-upload/client";
 import { accounts } from "../core/account-services";
-import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
 import { NewPassword } from "../screens/new-password";
@@ -56,7 +55,7 @@ export function AddressDialog(props: AccountDialogProps) {
   const { account, onClose } = props;
   const save = saver(props);
   return (
-    <FormDialog title={s.admin.changeEmail} subtitle={account.email} submit={t.actions.save} act={(fields) => save(fields, { email: textOf(fields, "email") })} onClose={onClose}>
+    <FormDialog title={s.admin.changeEmail} subtitle={account.email} submit={s.actions.save} act={(fields) => save(fields, { email: textOf(fields, "email") })} onClose={onClose}>
       <Field label={s.admin.newEmail} type="email" name="email" required maxLength={254} autoComplete="off" autoFocus />
       <OwnPassword />
     </FormDialog>

@@ -1,19 +1,19 @@
-/** Uploads of each day as bars, in inline SVG. */
+/** What happened on each day: as bars and as a small curve, in inline SVG. */
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fmt } from "../core/language";
-import { s } from "../core/screen-texts";
 
-interface Day {
+export interface DayValue {
+  /** In ISO 8601. */
   readonly day: string;
-  readonly uploads: number;
+  readonly value: number;
 }
 
-/** Days that are shown, today among them. */
-const DAYS = 30;
 const BASE = 140;
 const TOP = 25;
-const LEFT = 40;
+const LEFT = 48;
+/** A chart that is narrower has no date in the middle. */
+const MIDDLE_MIN_PIXELS = 400;
 
 /** Return the smallest of 1, 2, 4, 6, 10, 20, 40, … that is not below a value: from 2, also its half is a whole number. */
 export function niceCeiling(value: number): number {
@@ -22,21 +22,27 @@ export function niceCeiling(value: number): number {
   return ([1, 2, 4, 6, 10].find((step) => step * power >= value) ?? 10) * power;
 }
 
-/** Return the last days up to today (UTC), those without uploads too. */
-export function lastDays(days: readonly Day[], count: number, today: Date): readonly Day[] {
-  const counts = new Map(days.map(({ day, uploads }) => [day, uploads]));
-  return Array.from({ length: count }, (_, index) => {
-    const day = new Date(today.getTime() - (count - 1 - index) * 86_400_000).toISOString().slice(0, 10);
-    return { day, uploads: counts.get(day) ?? 0 };
-  });
+/** Return the last days up to today (UTC) in ISO 8601, oldest first. */
+export function lastDays(count: number, today: Date): readonly string[] {
+  return Array.from({ length: count }, (_, index) => new Date(today.getTime() - (count - 1 - index) * 86_400_000).toISOString().slice(0, 10));
 }
+
+/** Return the date as it is written on an axis. */
+export const dayLabel = (day: string) => fmt.shortDay(new Date(`${day}T00:00`));
 
 function isWeekend(day: string): boolean {
   const weekday = new Date(day).getUTCDay();
   return weekday === 0 || weekday === 6;
 }
 
-export function BarChart({ days }: { readonly days: readonly Day[] }) {
+interface BarChartProps {
+  readonly days: readonly DayValue[];
+  readonly format: (value: number) => string;
+  /** What the chart shows, for those who do not see it. */
+  readonly label: string;
+}
+
+export function BarChart({ days, format, label }: BarChartProps) {
   const element = useRef<SVGSVGElement>(null);
   const [width, setWidth] = useState(600);
   useLayoutEffect(() => {
@@ -47,20 +53,21 @@ export function BarChart({ days }: { readonly days: readonly Day[] }) {
     observer.observe(node);
     return () => observer.disconnect();
   }, []);
-  const filled = lastDays(days, DAYS, new Date());
-  const highest = niceCeiling(Math.max(...filled.map((day) => day.uploads)));
-  const step = (width - LEFT) / filled.length;
-  const label = (day: Day | undefined) => (day === undefined ? "" : fmt.shortDay(new Date(`${day.day}T00:00`)));
-  const first = filled[0];
-  const last = filled.at(-1);
-  const counts = filled.map((day) => day.uploads);
+  const highest = niceCeiling(Math.max(...days.map((day) => day.value)));
+  const step = (width - LEFT) / days.length;
+  const middle = Math.floor(days.length / 2);
+  const dates = [
+    { day: days[0], x: LEFT, anchor: "start" },
+    { day: width < MIDDLE_MIN_PIXELS ? undefined : days[middle], x: LEFT + (middle + 0.5) * step, anchor: "middle" },
+    { day: days.at(-1), x: width, anchor: "end" },
+  ] as const;
   return (
     <svg
       ref={element}
       class="chart"
       viewBox={`0 0 ${width} 166`}
       role="img"
-      aria-label={s.admin.chartLabel(label(first), label(last), fmt.number(Math.min(...counts)), fmt.number(Math.max(...counts)))}
+      aria-label={label}
     >
       {[0, 0.5, 1].map((share) => {
         const y = BASE - share * (BASE - TOP) + 0.5;
@@ -69,14 +76,14 @@ export function BarChart({ days }: { readonly days: readonly Day[] }) {
             <line x1={LEFT} x2={width} y1={y} y2={y} />
             {(share !== 0.5 || highest > 1) && (
               <text x="0" y={y + 4}>
-                {fmt.number(highest * share)}
+                {format(highest * share)}
               </text>
             )}
           </g>
         );
       })}
-      {filled.map((day, index) => {
-        const height = (day.uploads / highest) * (BASE - TOP);
+      {days.map((day, index) => {
+        const height = (day.value / highest) * (BASE - TOP);
         return (
           <rect
             key={day.day}
@@ -85,18 +92,42 @@ export function BarChart({ days }: { readonly days: readonly Day[] }) {
             y={BASE - height}
             width={step * 0.64}
             height={height}
-            rx="2"
+            rx={Math.min(2, step / 4)}
           >
-            <title>{`${label(day)}: ${fmt.number(day.uploads)}`}</title>
+            <title>{`${dayLabel(day.day)}: ${format(day.value)}`}</title>
           </rect>
         );
       })}
-      <text x={LEFT} y="160">
-        {label(first)}
-      </text>
-      <text x={width} y="160" text-anchor="end">
-        {label(last)}
-      </text>
+      {dates.map(
+        ({ day, x, anchor }) =>
+          day && (
+            <text key={anchor} x={x} y="160" text-anchor={anchor}>
+              {dayLabel(day.day)}
+            </text>
+          ),
+      )}
+    </svg>
+  );
+}
+
+const SPARK_WIDTH = 120;
+const SPARK_HEIGHT = 40;
+
+/** Return the points of a curve, from the left edge to the right one; the largest value is at the top. */
+export function sparkPoints(values: readonly number[]): readonly string[] {
+  const highest = Math.max(1, ...values);
+  const step = SPARK_WIDTH / Math.max(1, values.length - 1);
+  return values.map((value, index) => `${(index * step).toFixed(1)} ${(SPARK_HEIGHT - 2 - (value / highest) * (SPARK_HEIGHT - 6)).toFixed(1)}`);
+}
+
+/** A curve without axes, below the sum or the last of its values. */
+export function Spark({ values }: { readonly values: readonly number[] }) {
+  if (values.length < 2) return null;
+  const line = `M${sparkPoints(values).join(" L")}`;
+  return (
+    <svg class="spark" viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+      <path class="ar" d={`${line} L${SPARK_WIDTH} ${SPARK_HEIGHT} L0 ${SPARK_HEIGHT}Z`} />
+      <path class="ln" d={line} />
     </svg>
   );
 }

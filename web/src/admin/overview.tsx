@@ -1,34 +1,61 @@
 /** Figures of the whole service. */
 
 import type { Stats } from "@we-upload/client";
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { BarChart } from "./bar-chart";
+import { BarChart, dayLabel, lastDays, Spark } from "./bar-chart";
 import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { DataTable, Loaded, useLoaded } from "../ui/data-table";
 
+const PERIODS = [7, 30, 90] as const;
+type Period = (typeof PERIODS)[number];
+
 export function Overview() {
-  const { value, error, load } = useLoaded(() => accounts.admin.stats());
+  const [days, setDays] = useState<Period>(30);
+  const { value, error, load } = useLoaded(async () => ({ days, stats: await accounts.admin.stats({ days }) }), [days]);
   return (
-    <Loaded value={value} error={error} onRetry={load} skeletonCount={4}>
-      {(stats) => <Figures stats={stats} />}
-    </Loaded>
+    <>
+      <div class="seg period" role="group" aria-label={s.admin.period}>
+        {PERIODS.map((period) => (
+          <button type="button" key={period} aria-pressed={period === days} onClick={() => setDays(period)}>
+            {s.admin.days(period)}
+          </button>
+        ))}
+      </div>
+      <Loaded value={value} error={error} onRetry={load} skeletonCount={4}>
+        {(loaded) => <Figures {...loaded} />}
+      </Loaded>
+    </>
   );
 }
 
-function Figures({ stats }: { readonly stats: Stats }) {
+const NO_TRAFFIC = { uploads: 0, uploaded_bytes: 0, downloads: 0, stored_bytes: null };
+
+function Figures({ days, stats }: { readonly days: Period; readonly stats: Stats }) {
   const [isTable, setTable] = useState(false);
   const of = (status: string) => stats.files.find((row) => row.status === status) ?? { files: 0, bytes: 0 };
-  const stored = stats.files.reduce((sum, row) => sum + row.bytes, 0);
-  const started = stats.uploads_by_day.reduce((sum, day) => sum + day.uploads, 0);
+  const stored = of("available").bytes + of("pending").bytes + of("trashed").bytes;
+  const known = new Map(stats.traffic_by_day.map((day) => [day.day, day]));
+  const traffic = lastDays(days, new Date()).map((day) => ({ ...NO_TRAFFIC, ...known.get(day), day }));
+  const sum = (count: (day: Traffic) => number) => traffic.reduce((total, day) => total + count(day), 0);
+  const recorded = traffic.filter((day) => day.stored_bytes !== null);
+  const uploaded = traffic.map(({ day, uploaded_bytes }) => ({ day, value: uploaded_bytes }));
+  const sizes = uploaded.map((day) => day.value);
   const [figure = "", unit = ""] = fmt.bytes(stored).split(" ");
   return (
     <div class="stack">
       <div class="stats">
-        <Figure label={s.admin.stored} value={figure} unit={unit} text={s.admin.inTrash(fmt.bytes(of("trashed").bytes))} />
-        <Figure label={t.nav.files} value={fmt.number(of("available").files)} text={s.admin.underWay(of("pending").files)} />
-        <Figure label={s.admin.uploads} value={fmt.number(started)} text={s.admin.lastDays(stats.uploads_by_day.length)} />
+        <Figure label={s.admin.stored} value={figure} unit={unit} text={changeText(stored, recorded[0]) ?? s.admin.inTrash(fmt.bytes(of("trashed").bytes))}>
+          <Spark values={[...recorded.map((day) => day.stored_bytes ?? 0), stored]} />
+        </Figure>
+        <Figure label={s.admin.downloads} value={fmt.number(sum((day) => day.downloads))} text={s.admin.lastDays(days)}>
+          <Spark values={traffic.map((day) => day.downloads)} />
+        </Figure>
+        <Figure label={s.admin.uploads} value={fmt.number(sum((day) => day.uploads))} text={s.admin.inDays(fmt.bytes(sum((day) => day.uploaded_bytes)), days)}>
+          <Spark values={traffic.map((day) => day.uploads)} />
+        </Figure>
         <Figure label={s.admin.accounts} value={fmt.number(stats.users.total)} text={s.admin.activeAndSuper(stats.users.active, stats.users.superusers)} />
       </div>
       <section class="card pad stack">
@@ -38,7 +65,20 @@ function Figures({ stats }: { readonly stats: Stats }) {
             {isTable ? s.admin.asChart : s.admin.asTable}
           </button>
         </div>
-        {stats.uploads_by_day.length === 0 ? <p class="soft">{s.admin.noUploads}</p> : isTable ? <DayTable stats={stats} /> : <BarChart days={stats.uploads_by_day} />}
+        {isTable ? (
+          <DayTable traffic={traffic} />
+        ) : Math.max(...sizes) === 0 ? (
+          <p class="soft">{s.admin.noUploads}</p>
+        ) : (
+          <>
+            <BarChart
+              days={uploaded}
+              format={fmt.bytes}
+              label={s.admin.chartLabel(dayLabel(uploaded[0]?.day ?? ""), dayLabel(uploaded.at(-1)?.day ?? ""), fmt.bytes(Math.min(...sizes)), fmt.bytes(Math.max(...sizes)))}
+            />
+            <p class="hint">{s.admin.weekends}</p>
+          </>
+        )}
       </section>
       <section class="card">
         <h2 class="pad tight">{s.admin.filesByState}</h2>
@@ -57,14 +97,24 @@ function Figures({ stats }: { readonly stats: Stats }) {
   );
 }
 
+type Traffic = Stats["traffic_by_day"][number];
+
+/** Return how much more or less is stored than on the first day that is known; null where nothing is known or nothing changed. */
+function changeText(stored: number, first: Traffic | undefined): string | null {
+  const change = stored - (first?.stored_bytes ?? stored);
+  if (first === undefined || change === 0) return null;
+  return s.admin.changedSince(`${change > 0 ? "+" : "−"}${fmt.bytes(Math.abs(change))}`, dayLabel(first.day));
+}
+
 interface FigureProps {
   readonly label: string;
   readonly value: string;
   readonly unit?: string;
   readonly text: string;
+  readonly children?: ComponentChildren;
 }
 
-function Figure({ label, value, unit, text }: FigureProps) {
+function Figure({ label, value, unit, text, children }: FigureProps) {
   return (
     <section class="card pad stat">
       <h2 class="muted sm regular">{label}</h2>
@@ -72,20 +122,24 @@ function Figure({ label, value, unit, text }: FigureProps) {
         {value} {unit && <small>{unit}</small>}
       </span>
       <span class="soft sm">{text}</span>
+      {children}
     </section>
   );
 }
 
-function DayTable({ stats }: { readonly stats: Stats }) {
+function DayTable({ traffic }: { readonly traffic: readonly Traffic[] }) {
   return (
     <DataTable
       caption={s.admin.uploadsEachDay}
-      class=""
+      class="days"
       columns={[
-        { head: s.admin.day, cell: ({ day }) => fmt.day(new Date(`${day}T00:00`)) },
+        { head: s.admin.day, cell: ({ day }) => dayLabel(day) },
         { head: s.admin.uploads, class: "num", cell: ({ uploads }) => fmt.number(uploads) },
+        { head: t.files.size, class: "num", cell: ({ uploaded_bytes }) => fmt.bytes(uploaded_bytes) },
+        { head: s.admin.downloads, class: "num", cell: ({ downloads }) => fmt.number(downloads) },
+        { head: s.admin.stored, class: "num wide", cell: ({ stored_bytes }) => (stored_bytes === null ? "–" : fmt.bytes(stored_bytes)) },
       ]}
-      rows={stats.uploads_by_day}
+      rows={traffic}
       keyOf={({ day }) => day}
     />
   );

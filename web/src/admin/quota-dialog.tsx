@@ -27,7 +27,7 @@ export function QuotaDialog({ account, usage, onClose, onSaved }: QuotaProps) {
     <FormDialog
       title={s.admin.changeQuota}
       subtitle={account.email}
-      submit={t.actions.save}
+      submit={s.actions.save}
       act={(fields) => save({ quota_bytes: Math.round(Number(fields.get("gigabytes")) * GIGABYTE), quota_files: Number(fields.get("files")) })}
       other={{ label: s.admin.defaultQuota, act: () => save({ quota_bytes: null, quota_files: null }) }}
       onClose={onClose}

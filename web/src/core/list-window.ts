@@ -16,7 +16,7 @@ interface WindowInput {
   /** How far the top of the list is above the top of the view, in pixels; negative while it is below. */
   readonly scrolled: number;
   readonly viewHeight: number;
-  /** Rows beyond the view, so that scrolling shows no gap. */
+  /** Rows beyond the view, so that scrolling shows no gap. The window moves in steps of as many rows: scrolling by one row draws nothing. */
   readonly overscan: number;
 }
 
@@ -24,9 +24,8 @@ export function listWindow({ rowCount, rowHeight, scrolled, viewHeight, overscan
   if (rowCount === 0 || rowHeight <= 0) return { start: 0, end: 0, before: 0, after: 0 };
   const first = Math.floor(scrolled / rowHeight) - overscan;
   const last = Math.ceil((scrolled + viewHeight) / rowHeight) + overscan;
-  // Steps of eight rows: scrolling by one row draws nothing.
-  const start = Math.max(0, Math.min(rowCount, Math.floor(first / 8) * 8));
-  const end = Math.max(start, Math.min(rowCount, Math.ceil(last / 8) * 8));
+  const start = Math.max(0, Math.min(rowCount, Math.floor(first / overscan) * overscan));
+  const end = Math.max(start, Math.min(rowCount, Math.ceil(last / overscan) * overscan));
   return { start, end, before: start * rowHeight, after: (rowCount - end) * rowHeight };
 }
 

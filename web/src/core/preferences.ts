@@ -1,6 +1,6 @@
 /** What the browser remembers for the user on this device. */
 
-type PreferenceName = "language" | "theme" | "single-key-shortcuts" | "unfinished-uploads" | "session" | "provider";
+type PreferenceName = "language" | "theme" | "single-key-shortcuts" | "file-view" | "unfinished-uploads" | "session" | "provider";
 
 /** Return a remembered value; null where there is none or storage is blocked. */
 export function readPreference(name: PreferenceName): string | null {

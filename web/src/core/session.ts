@@ -38,8 +38,11 @@ export function enter(account: User): void {
   void refreshUsage();
 }
 
-function leave(): void {
-  writePreference("session", null);
+/** In place of an account's id: this tab found no session. Null means that the user signed out. */
+const ENDED = "";
+
+function leave(mark: string | null = ENDED): void {
+  writePreference("session", mark);
   sessionState.value = "signed-out";
   user.value = null;
   usage.value = null;
@@ -47,34 +50,47 @@ function leave(): void {
 }
 
 /** Show the sign-in page, and why. */
-function leaveEnded(): void {
-  leave();
+function leaveEnded(isWanted = false): void {
+  leave(isWanted ? null : ENDED);
   showToast(t.signIn.sessionEnded, { icon: "info" });
 }
 
 /** The session has ended, but not by a click on this page. What was typed can stay, below a form to sign in again. */
 function endHere(): void {
   if (sessionState.value !== "signed-in") return leave();
-  loadScreens().then((screens) => screens.endSession(leaveEnded), leaveEnded);
+  loadScreens().then((screens) => screens.endSession(leaveEnded), () => leaveEnded());
 }
 
 /** Notice when the session ends, or when another tab ends or replaces it. */
 export function watchSession(): void {
   onSessionEnd(endHere);
-  // Another tab has signed out, or signed in to another account, to which the next request of this tab would go.
-  onPreferenceChange("session", (id) => {
-    if (id === null) endHere();
-    else if (user.value !== null && id !== user.value.id) {
-      for (const reset of resets) reset();
-      window.location.reload();
-    }
+  onPreferenceChange("session", (mark) => {
+    if (mark !== ENDED) follow(mark);
+    // A tab that notices the end of a session late does not know whether another session has begun since. The server does.
+    else if (user.value !== null) void stay().catch(() => {});
   });
+}
+
+/** Another tab has signed out, or signed in to another account, to which the next request of this tab would go. */
+function follow(id: string | null): void {
+  if (id === null) endHere();
+  else if (user.value !== null && id !== user.value.id) {
+    for (const reset of resets) reset();
+    window.location.reload();
+  }
+}
+
+async function stay(): Promise<void> {
+  const account = await api.accounts.restore();
+  if (account !== null) writePreference("session", account.id);
+  follow(account?.id ?? null);
 }
 
 /** Go on with the session of an earlier page load, if there is one. */
 export async function startSession(): Promise<void> {
   // Scripts cannot see the session's cookie. Without this mark, there was no sign-in in this browser, and nothing to ask the server.
-  if (readPreference("session") === null) return leave();
+  const mark = readPreference("session");
+  if (!mark) return leave(mark);
   sessionState.value = "starting";
   try {
     const account = await api.accounts.restore();
@@ -92,12 +108,12 @@ export async function signIn(credentials: Parameters<typeof api.accounts.signIn>
 
 /** Forget the session of an account that was closed. */
 export function leaveClosedAccount(): void {
-  leave();
+  leave(null);
   navigate("/sign-in");
 }
 
 export async function signOut(): Promise<void> {
-  leave();
+  leave(null);
   navigate("/sign-in");
   await api.accounts.signOut();
 }

@@ -2,6 +2,7 @@
 
 import type { FileInfo } from "@we-upload/client";
 import { isApiError } from "@we-upload/client";
+import type { VNode } from "preact";
 import { signal } from "@preact/signals";
 import { api } from "../core/api";
 import { hasTrash } from "../core/server-config";
@@ -59,15 +60,8 @@ export async function downloadFiles(files: readonly FileInfo[]): Promise<void> {
   }
 }
 
-export interface ZipProgress {
-  readonly fileCount: number;
-  readonly doneBytes: number;
-  readonly sizeBytes: number;
-  readonly cancel: () => void;
-}
-
-/** The zip that is being built, if any. */
-export const zipProgress = signal<ZipProgress | null>(null);
+/** How far the zip is that is being built; null where there is none. */
+export const zipStatus = signal<VNode | null>(null);
 
 /** Deletions that wait for the end of their Undo, where the server keeps no trash. */
 const waiting = new Set<() => void>();

@@ -24,7 +24,7 @@ export interface FileColumn {
   readonly folded?: (file: FileInfo) => string | null;
 }
 
-interface FileTableProps {
+export interface FileTableProps {
   readonly list: FileList;
   readonly caption: string;
   readonly nameHead: ComponentChildren;
@@ -34,21 +34,26 @@ interface FileTableProps {
   readonly onOpen: (file: FileInfo) => void;
 }
 
-const OVERSCAN = 8;
-
 /** Return the height of a row: as it is drawn, which follows the user's font size, else as the style sheet has it. */
 function rowHeight(body: HTMLElement | null): number {
-  const row = body?.querySelector<HTMLElement>("tr:not(.spacer)");
+  const row = body?.querySelector<HTMLElement>("[aria-rowindex]");
   return row?.offsetHeight || (window.innerWidth <= 760 ? 64 : 56);
 }
 
+/** The element that holds the rows of the list or grid on the page. */
+const shownRows = () => document.querySelector<HTMLElement>("[data-columns]");
+
+/** Return how many files stand in one row. */
+export const columnCount = () => Number(shownRows()?.dataset["columns"] ?? 1);
+
 /** Follow the page's scrolling, and return which rows are in view. */
-function useListWindow(list: FileList, body: { readonly current: HTMLElement | null }): ListWindow {
-  const rowCount = list.items.value.length;
-  const [shown, setShown] = useState<ListWindow>(() => listWindow({ rowCount, rowHeight: rowHeight(null), scrolled: 0, viewHeight: window.innerHeight, overscan: OVERSCAN }));
+export function useListWindow(list: FileList, body: { readonly current: HTMLElement | null }, columns = 1, overscan = 8): ListWindow {
+  const countRows = () => Math.ceil(list.items.value.length / columns);
+  const rowCount = countRows();
+  const [shown, setShown] = useState<ListWindow>(() => listWindow({ rowCount, rowHeight: rowHeight(null), scrolled: 0, viewHeight: window.innerHeight, overscan }));
   const update = () => {
-    const view = { rowCount: list.items.value.length, rowHeight: rowHeight(body.current), scrolled: -(body.current?.getBoundingClientRect().top ?? 0), viewHeight: window.innerHeight };
-    const next = listWindow({ ...view, overscan: OVERSCAN });
+    const view = { rowCount: countRows(), rowHeight: rowHeight(body.current), scrolled: -(body.current?.getBoundingClientRect().top ?? 0), viewHeight: window.innerHeight };
+    const next = listWindow({ ...view, overscan });
     setShown((before) => (before.start === next.start && before.end === next.end && before.after === next.after && before.before === next.before ? before : next));
     if (list.state.value === "ready" && list.hasMore && isNearEnd(view)) void list.loadMore();
   };
@@ -66,17 +71,17 @@ function useListWindow(list: FileList, body: { readonly current: HTMLElement | n
       window.removeEventListener("scroll", onScroll);
       window.removeEventListener("resize", onScroll);
     };
-  }, [list]);
+  }, [list, columns]);
   return shown;
 }
 
 /** Bring a row into view and give it the focus. */
 export function focusRow(list: FileList, index: number): void {
-  const body = document.querySelector<HTMLElement>(".files tbody");
+  const body = shownRows();
   const file = list.items.value[index];
   if (body === null || file === undefined) return;
   const height = rowHeight(body);
-  const top = body.getBoundingClientRect().top + index * height;
+  const top = body.getBoundingClientRect().top + Math.floor(index / columnCount()) * height;
   const headroom = window.innerWidth <= 900 ? 64 : 16;
   if (top < headroom) window.scrollBy(0, top - headroom);
   else if (top + height > window.innerHeight - 88) window.scrollBy(0, top + height - window.innerHeight + 88);
@@ -93,11 +98,6 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   const files = list.items.value;
   useEffect(() => wantThumbnails(files.slice(start, end)), [files, start, end, serverConfig.value]);
   const { value: selected } = list.selectedIds;
-  const isAllSelected = files.length > 0 && selected.size === files.length;
-  const selectAll = useRef<HTMLInputElement>(null);
-  useLayoutEffect(() => {
-    if (selectAll.current !== null) selectAll.current.indeterminate = selected.size > 0 && !isAllSelected;
-  });
   return (
     <>
       <table class="table files" aria-rowcount={(list.total.value ?? files.length) + 1} aria-busy={list.state.value === "loading"}>
@@ -113,15 +113,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
         <thead>
           <tr aria-rowindex={1}>
             <th class="pick">
-              <label class="hit">
-                <input
-                  ref={selectAll}
-                  type="checkbox"
-                  aria-label={t.files.selectAll}
-                  checked={isAllSelected}
-                  onChange={() => (isAllSelected ? list.clearSelection() : list.selectAll())}
-                />
-              </label>
+              <SelectAll list={list} />
             </th>
             <th class="name" scope="col" aria-sort={nameSorted}>
               {nameHead}
@@ -136,7 +128,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
             </th>
           </tr>
         </thead>
-        <tbody ref={body}>
+        <tbody ref={body} data-columns="1">
           {before > 0 && <SpacerRow key="before" height={before} />}
           {files.slice(start, end).map((file, offset) => (
             <FileRow
@@ -154,13 +146,37 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
           {after > 0 && <SpacerRow key="after" height={after} />}
         </tbody>
       </table>
-      {list.state.value === "loading-more" && <SkeletonRows count={3} />}
-      {list.state.value === "failed" && files.length > 0 && (
-        <div class="up1">
-          <ErrorNote error={list.error.value} onRetry={() => void list.loadMore()} />
-        </div>
-      )}
+      <ListEnd list={list} />
     </>
+  );
+}
+
+/** The check box of all files; a dash while only some are selected. */
+export function SelectAll({ list, text }: { readonly list: FileList; readonly text?: string }) {
+  const { size } = list.selectedIds.value;
+  const isAll = size > 0 && size === list.items.value.length;
+  return (
+    <label class="hit">
+      <input
+        type="checkbox"
+        aria-label={t.files.selectAll}
+        checked={isAll}
+        indeterminate={size > 0 && !isAll}
+        onChange={() => (isAll ? list.clearSelection() : list.selectAll())}
+      />
+      {text}
+    </label>
+  );
+}
+
+/** What stands below the rows while more of them are loaded, or when that failed. */
+export function ListEnd({ list }: { readonly list: FileList }) {
+  if (list.state.value === "loading-more") return <SkeletonRows count={3} />;
+  if (list.state.value !== "failed") return null;
+  return (
+    <div class="up1">
+      <ErrorNote error={list.error.value} onRetry={() => void list.loadMore()} />
+    </div>
   );
 }
 
@@ -189,9 +205,9 @@ interface FileRowProps {
 }
 
 /** The thumbnail of a file, else the icon of its kind. Both have the same size. */
-function Tile({ file }: { readonly file: FileInfo }) {
+export function Tile({ file, isLarge }: { readonly file: FileInfo; readonly isLarge?: boolean }) {
   const src = thumbnails.value.get(file.id);
-  return <span class="tile">{src ? <img src={src} alt="" onError={() => forgetThumbnail(file)} /> : <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} />}</span>;
+  return <span class={isLarge ? "frame" : "tile"}>{src ? <img src={src} alt="" onError={() => forgetThumbnail(file)} /> : <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} />}</span>;
 }
 
 function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActive }: FileRowProps) {

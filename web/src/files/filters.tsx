@@ -3,6 +3,7 @@
 import { t } from "../core/language";
 import { navigate, setQuery } from "../core/router";
 import { hasFilters, type FileQuery, type Sort } from "./file-query";
+import { fileView } from "./file-view";
 import { Icon } from "../ui/icon";
 import { MenuButton, type MenuItem } from "../ui/menu";
 
@@ -37,7 +38,7 @@ export function Filters({ query }: { readonly query: FileQuery }) {
   );
   return (
     <div class="filters" role="group" aria-label={t.files.filters}>
-      <MenuButton class="chip phone-only" label={t.files.sorts[query.sort]} isLabelShown items={() => sorts}>
+      <MenuButton class={fileView.value === "grid" ? "chip" : "chip phone-only"} label={t.files.sorts[query.sort]} isLabelShown items={() => sorts}>
         {t.files.sorts[query.sort]} <Icon name="down" size="s" />
       </MenuButton>
       <Chip label={t.files.type} value={query.type} names={t.files.types} parameter="type" />

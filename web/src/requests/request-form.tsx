@@ -61,7 +61,7 @@ export function RequestForm({ request, onClose, onSaved }: RequestFormProps) {
     <FormDialog
       title={request === null ? s.requests.formTitle : s.requests.changeTitle}
       subtitle={s.requests.formText}
-      submit={request === null ? s.requests.submit : t.actions.save}
+      submit={request === null ? s.requests.submit : s.actions.save}
       act={save}
       onClose={onClose}
     >

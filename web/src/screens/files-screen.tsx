@@ -12,7 +12,8 @@ import { deleteFiles, downloadFiles, setPublic } from "../files/file-actions";
 import { createFileList } from "../files/file-list";
 import { AGES, fileFilters, hasFilters, readFileQuery, SIZES, TYPES, type FileQuery } from "../files/file-query";
 import { Filters, SortButton, sortedAs } from "../files/filters";
-import { FileTable, focusRow, sizeColumn, SkeletonRows, type FileColumn } from "../files/file-table";
+import { focusRow, sizeColumn, SkeletonRows, type FileColumn } from "../files/file-table";
+import { FileView, ViewSwitch } from "../files/file-view";
 import { openPreview, renameFile, shareFiles } from "../files/open-dialogs";
 import { listKeys } from "../files/list-keys";
 import { SelectionBar } from "../files/selection-bar";
@@ -51,6 +52,7 @@ export function FilesScreen() {
           {fileList.total.value !== null && (isFiltered ? t.files.found(fileList.total.value) : fmt.number(fileList.total.value))}
         </span>
         <SearchField value={query.search} />
+        <ViewSwitch />
       </div>
       <Filters query={query} />
       {state === "failed" && files.length === 0 ? (
@@ -64,7 +66,7 @@ export function FilesScreen() {
       ) : files.length === 0 ? (
         <SkeletonRows count={8} />
       ) : (
-        <FileTable
+        <FileView
           list={fileList}
           caption={t.files.caption(t.files.sorts[query.sort])}
           nameHead={<SortButton label={t.files.name} ascending="name" descending="-name" query={query} isAscendingFirst />}

@@ -2,8 +2,10 @@
 
 import "../ui/more-icons";
 import "../styles/screens.css";
+import "../styles/file-grid.css";
 
 export * as bulk from "../files/bulk";
+export { FileGrid } from "../files/file-grid";
 export { changeVisibility } from "../files/visibility";
 export { zipFiles } from "../files/zip";
 export { AdminScreen } from "./admin-screen";

@@ -65,7 +65,7 @@ export function InvitationScreen() {
       {state === "done" && <Note tone="ok">{s.leaving.invitation.done}</Note>}
       {state === "failed" && <ErrorNote error={failure} {...(isApiError(failure, "link_expired") ? {} : { onRetry: accept })} />}
       <a class="btn big block" href={sessionState.value === "signed-in" ? "files" : "sign-in"}>
-        {sessionState.value === "signed-in" ? t.states.toFiles : t.signIn.toSignIn}
+        {sessionState.value === "signed-in" ? t.states.toFiles : s.signUp.toSignIn}
       </a>
     </AccountPage>
   );

@@ -1,6 +1,6 @@
 /** The field for a new password. */
 
-import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { Field } from "../ui/controls";
 
 const PASSWORD_LENGTH_MIN = 8;
@@ -16,7 +16,7 @@ export function NewPassword({ label, isBig = true }: { readonly label: string; r
       required
       minLength={PASSWORD_LENGTH_MIN}
       maxLength={1024}
-      hint={t.signUp.passwordHint(PASSWORD_LENGTH_MIN)}
+      hint={s.signUp.passwordHint(PASSWORD_LENGTH_MIN)}
     />
   );
 }

@@ -38,7 +38,7 @@ export function ForgotPasswordScreen() {
       )}
       <p>
         <a class="strong" href="sign-in">
-          {t.signIn.toSignIn}
+          {s.signUp.toSignIn}
         </a>
       </p>
     </AccountPage>
@@ -72,7 +72,7 @@ export function ResetPasswordScreen() {
         <>
           <Note tone="ok">{s.reset.done}</Note>
           <a class="btn primary big block" href="sign-in">
-            {t.signIn.toSignIn}
+            {s.signUp.toSignIn}
           </a>
         </>
       ) : (
@@ -122,7 +122,7 @@ export function VerifyEmailScreen() {
       {state === "done" && <Note tone="ok">{s.verify.done}</Note>}
       {state === "failed" && <ErrorNote error={failure} onRetry={confirm} />}
       <a class="btn big block" href="sign-in">
-        {t.signIn.toSignIn}
+        {s.signUp.toSignIn}
       </a>
     </AccountPage>
   );

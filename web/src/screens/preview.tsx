@@ -29,6 +29,7 @@ const FILM_SIDE = 6;
 
 export function PreviewDialog({ list, fileId, onClose }: PreviewProps) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const film = useRef<HTMLElement>(null);
   const [currentId, setCurrentId] = useState(fileId);
   const [hasDetails, setDetails] = useState(window.innerWidth > 760);
   const files = list.items.value;
@@ -49,6 +50,7 @@ export function PreviewDialog({ list, fileId, onClose }: PreviewProps) {
     if (index < 0) onClose();
     if (files.length - index < 20) void list.loadMore();
     wantThumbnails(files.slice(Math.max(0, index - FILM_SIDE), index + FILM_SIDE + 1));
+    film.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [index]);
   if (file === undefined) return null;
 
@@ -121,7 +123,7 @@ export function PreviewDialog({ list, fileId, onClose }: PreviewProps) {
         <IconButton icon="right" label={s.preview.next} onClick={() => show(next)} disabled={next === undefined} />
       </div>
       {hasDetails && <Details file={file} preview={preview} isMine={isMine} onRename={() => renameFile(list, file)} onClose={onClose} />}
-      <nav class="film" aria-label={s.preview.film}>
+      <nav class="film" ref={film} aria-label={s.preview.film}>
         {files.slice(Math.max(0, index - FILM_SIDE), index + FILM_SIDE + 1).map((other) => (
           <button type="button" key={other.id} title={other.filename} aria-label={other.filename} aria-current={other.id === file.id ? "true" : undefined} onClick={() => show(other)}>
             {thumbnails.value.has(other.id) ? <img src={thumbnails.value.get(other.id)} alt="" onError={() => forgetThumbnail(other)} /> : <Icon name={KIND_ICONS[fileKind(other.content_type, other.filename)]} />}

@@ -4,7 +4,6 @@ import type { FileInfo } from "@we-upload/client";
 import { useEffect } from "preact/hooks";
 import { api } from "../core/api";
 import { extensionOf } from "../core/file-kind";
-import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { Field } from "../ui/controls";
 import { FormDialog, textOf, TextAreaField } from "../ui/form-dialog";
@@ -27,7 +26,7 @@ export function RenameDialog({ file, onClose, onSaved }: RenameProps) {
     onSaved(await api.files.update(file.id, { filename: textOf(fields, "filename"), description: description === "" ? null : description }));
   };
   return (
-    <FormDialog title={s.rename.title} submit={t.actions.save} act={save} onClose={onClose}>
+    <FormDialog title={s.rename.title} submit={s.actions.save} act={save} onClose={onClose}>
       <Field label={s.rename.name} name="filename" defaultValue={file.filename} required maxLength={255} autoComplete="off" dir="auto" autoFocus />
       <TextAreaField label={s.rename.description} name="description" maxLength={2000} rows={3} defaultValue={file.description ?? ""} />
     </FormDialog>

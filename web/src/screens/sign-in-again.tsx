@@ -46,11 +46,12 @@ export async function signOutEverywhere(): Promise<void> {
 }
 
 /** Leave the page of a session that has ended, or first let the user sign in again. */
-export function endSession(leave: () => void): void {
+export function endSession(leave: (isWanted?: boolean) => void): void {
   if (isOpen) return;
   if (isWanted || !(hasUnsentText() || hasUploads())) {
+    leave(isWanted);
     isWanted = false;
-    return leave();
+    return;
   }
   isOpen = true;
   showDialog((close) => {

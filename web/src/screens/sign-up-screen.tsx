@@ -4,6 +4,7 @@ import { ApiError } from "@we-upload/client";
 import { useState } from "preact/hooks";
 import { api } from "../core/api";
 import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { problemText } from "../core/problems";
 import { signIn } from "../core/session";
 import { Field, FieldError, SubmitButton } from "../ui/controls";
@@ -25,25 +26,25 @@ export function SignUpScreen() {
   });
   if (isConfirming) {
     return (
-      <AccountPage title={t.signUp.confirmTitle}>
-        <p class="soft">{t.signUp.confirmText}</p>
+      <AccountPage title={s.signUp.confirmTitle}>
+        <p class="soft">{s.signUp.confirmText}</p>
         <a class="btn big block" href="sign-in">
-          {t.signIn.toSignIn}
+          {s.signUp.toSignIn}
         </a>
       </AccountPage>
     );
   }
   return (
-    <AccountPage title={t.signUp.title}>
+    <AccountPage title={s.signUp.title}>
       {hasSignInProviders() && <SignInProviders />}
       <form class="stack" ref={form} onSubmit={onSubmit}>
         <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
         <NewPassword label={t.signIn.password} />
         {error !== null && <FieldError text={problemText(error)} />}
-        <SubmitButton isBusy={isBusy} label={isBusy ? t.signUp.busy : t.signUp.submit} class="primary big block" />
+        <SubmitButton isBusy={isBusy} label={isBusy ? s.signUp.busy : s.signUp.submit} class="primary big block" />
       </form>
       <p class="soft">
-        {t.signUp.haveAccount}{" "}
+        {s.signUp.haveAccount}{" "}
         <a class="strong" href="sign-in">
           {t.signIn.submit}
         </a>

@@ -86,9 +86,9 @@ export function Profile() {
       {error !== null && <FieldError text={error} />}
       {isChanged && (
         <div class="row wrap">
-          <SubmitButton isBusy={isBusy} label={t.actions.save} />
+          <SubmitButton isBusy={isBusy} label={s.actions.save} />
           <button type="button" class="btn quiet" onClick={() => setTyped(email)}>
-            {t.actions.cancel}
+            {s.actions.cancel}
           </button>
         </div>
       )}

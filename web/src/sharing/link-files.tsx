@@ -153,7 +153,7 @@ function ChooseFiles({ link, onAdded, onClose }: ChooseFilesProps) {
         <>
           <span class="grow" />
           <button type="button" class="btn quiet" onClick={onClose}>
-            {t.actions.cancel}
+            {s.actions.cancel}
           </button>
           <button type="button" class="btn primary" aria-busy={isBusy} disabled={chosen.size === 0} onClick={() => void add()}>
             {s.linkFiles.addCount(chosen.size)}

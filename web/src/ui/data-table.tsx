@@ -1,8 +1,9 @@
 /** Lists of records: table, button for more rows, and what stands in their place while they are read. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { SkeletonRows } from "../files/file-table";
 import { ErrorNote } from "./controls";
 import { Icon } from "./icon";
@@ -71,7 +72,7 @@ export function ShowMore({ onClick }: { readonly onClick: () => void }) {
   return (
     <div class="more">
       <button type="button" class="btn" onClick={onClick}>
-        {t.states.showMore}
+        {s.actions.showMore}
       </button>
     </div>
   );
@@ -96,14 +97,18 @@ export function Loaded<T>({ value, error, onRetry, skeletonCount, children }: Lo
   );
 }
 
-/** Read something when the component appears. */
-export function useLoaded<T>(read: () => Promise<T>) {
+/** Read something at first, and again when one of the inputs changes; the last value stays meanwhile. */
+export function useLoaded<T>(read: () => Promise<T>, inputs: readonly unknown[] = []) {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<unknown>(null);
+  const reads = useRef(0);
   const load = () => {
+    const number = ++reads.current;
+    // The answer to an earlier question may come last.
+    const ifNewest = <R,>(act: (result: R) => void) => (result: R) => number === reads.current && act(result);
     setError(null);
-    read().then(setValue, setError);
+    read().then(ifNewest<T>((result) => setValue(result)), ifNewest<unknown>(setError));
   };
-  useEffect(load, []);
+  useEffect(load, [...inputs]);
   return { value, setValue, error, load };
 }

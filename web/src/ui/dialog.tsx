@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { IconButton } from "./controls";
 
 interface DialogProps {
@@ -95,7 +96,7 @@ export function ConfirmDialog({ title, text, confirm, onConfirm, onClose }: Conf
         <>
           <span class="grow" />
           <button type="button" class="btn" autoFocus onClick={onClose}>
-            {t.actions.cancel}
+            {s.actions.cancel}
           </button>
           <button type="button" class="btn danger fill" onClick={run}>
             {confirm}

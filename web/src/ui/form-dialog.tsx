@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useId, useRef, useState } from "preact/hooks";
-import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { problemText } from "../core/problems";
 import { FieldError, SubmitButton } from "./controls";
 import { Dialog } from "./dialog";
@@ -56,7 +56,7 @@ export function FormDialog({ title, subtitle, submit, act, onClose, other, isDan
           )}
           <span class="grow" />
           <button type="button" class="btn quiet" onClick={onClose}>
-            {t.actions.cancel}
+            {s.actions.cancel}
           </button>
           <SubmitButton form={id} isBusy={isBusy} label={submit} class={isDangerous ? "danger fill" : "primary"} />
         </>

@@ -23,7 +23,25 @@ function sentence(rules: SentenceRules): string {
 }
 
 export const screens: ScreenTexts = {
+  signUp: {
+    title: "Konto anlegen",
+    submit: "Konto anlegen",
+    busy: "Wird angelegt…",
+    haveAccount: "Schon ein Konto?",
+    passwordHint: (length) => `Mindestens ${length} Zeichen. Ein Satz ist ein gutes Passwort.`,
+    confirmTitle: "E-Mail-Adresse bestätigen",
+    confirmText: "Wir haben Ihnen eine Mail mit einem Link gesendet. Öffnen Sie ihn und melden Sie sich dann an.",
+    toSignIn: "Zur Anmeldung",
+  },
+  actions: {
+    cancel: "Abbrechen",
+    save: "Speichern",
+    showMore: "Mehr anzeigen",
+  },
   zip: {
+    title: "Zip",
+    packing: (count) => `${files(count)} werden gepackt…`,
+    cancel: "Packen abbrechen",
     name: "dateien.zip",
     failed: (code) =>
       code === "files_changed"
@@ -39,6 +57,8 @@ export const screens: ScreenTexts = {
     madePrivate: (count) => plural(count, "Die Datei ist wieder privat", `${number(count)} Dateien sind wieder privat`),
   },
   problemCodes: {
+    email_taken: "Zu dieser E-Mail-Adresse gibt es schon ein Konto. Melden Sie sich an.",
+    registration_closed: "Neue Konten legt nur der Betreiber dieses Servers an.",
     bad_webhook_url: "Die Adresse muss eine öffentliche https-Adresse ohne Benutzername und Passwort sein.",
     too_many_webhooks: "Sie haben die höchste Zahl an Webhooks. Löschen Sie zuerst einen.",
     webhook_disabled: "Der Webhook ist ausgeschaltet. Schalten Sie ihn zuerst ein.",
@@ -519,16 +539,21 @@ export const screens: ScreenTexts = {
     tabs: { overview: "Überblick", people: "Personen", files: "Dateien", audit: "Prüfprotokoll" },
     stored: "Gespeichert",
     inTrash: (bytes) => `davon ${bytes} im Papierkorb`,
-    underWay: (count) => `${number(count)} unterwegs`,
     uploads: "Uploads",
-    lastDays: (days) => (days === 1 ? "an 1 Tag" : `an ${number(days)} Tagen mit Uploads`),
+    period: "Zeitraum",
+    days: (days) => `${number(days)} Tage`,
+    inDays: (text, days) => `${text} in ${number(days)} Tagen`,
+    changedSince: (change, day) => `${change} seit ${day}`,
+    lastDays: (days) => `über Links, in ${number(days)} Tagen`,
+    downloads: "Downloads",
     accounts: "Konten",
     activeAndSuper: (active, superusers) => `${number(active)} aktiv, ${number(superusers)} Superuser`,
-    uploadsEachDay: "Uploads je Tag",
+    uploadsEachDay: "Hochgeladen je Tag",
+    weekends: "Wochenenden sind grau.",
     noUploads: "Noch keine Uploads.",
     asTable: "Als Tabelle zeigen",
     asChart: "Als Diagramm zeigen",
-    chartLabel: (from, to, least, most) => `Uploads je Tag, ${from} bis ${to}: zwischen ${least} und ${most}`,
+    chartLabel: (from, to, least, most) => `Hochgeladen je Tag, ${from} bis ${to}: zwischen ${least} und ${most}`,
     day: "Tag",
     filesByState: "Dateien nach Zustand",
     searchAction: "Code eines Ereignisses",
@@ -664,6 +689,7 @@ export const screens: ScreenTexts = {
       ["G R", "Anfragen"],
       ["G S", "Einstellungen"],
       ["↑ ↓", "In einer Liste bewegen"],
+      ["← →", "In einer Reihe von Kacheln bewegen"],
       ["X", "Auswählen"],
       ["Umschalt ↓", "Auswahl erweitern"],
       ["Strg A", "Alle auswählen"],

@@ -34,7 +34,25 @@ function sentence(rules: SentenceRules): string {
 }
 
 export const screens = {
+  signUp: {
+    title: "Create an account",
+    submit: "Create account",
+    busy: "Creating…",
+    haveAccount: "Have an account?",
+    passwordHint: (length: number) => `At least ${length} characters. A sentence is a good password.`,
+    confirmTitle: "Confirm your e-mail address",
+    confirmText: "We sent you a mail with a link. Open it, then sign in.",
+    toSignIn: "To the sign-in",
+  },
+  actions: {
+    cancel: "Cancel",
+    save: "Save",
+    showMore: "Show more",
+  },
   zip: {
+    title: "Zip",
+    packing: (count: number) => `Packing ${number(count)} files…`,
+    cancel: "Stop packing",
     name: "files.zip",
     failed: (code: string): string =>
       code === "files_changed" ? "A file was changed or deleted while the zip was built. Select the files again." : code === "file_withheld" ? "A file is withheld by the malware scan. Leave it out." : "The zip could not be built. Try again.",
@@ -47,6 +65,8 @@ export const screens = {
   },
   /** Sentences for error codes, beside those of the start. */
   problemCodes: {
+    email_taken: "There is an account with this e-mail address already. Sign in instead.",
+    registration_closed: "New accounts are made by the operator of this server only.",
     bad_webhook_url: "The address must be a public https address without user name and password.",
     too_many_webhooks: "You have the maximum number of webhooks. Delete one first.",
     webhook_disabled: "The webhook is off. Turn it on first.",
@@ -526,16 +546,21 @@ export const screens = {
     tabs: { overview: "Overview", people: "People", files: "Files", audit: "Audit log" },
     stored: "Stored",
     inTrash: (bytes: string) => `${bytes} of it in the trash`,
-    underWay: (count: number) => `${number(count)} on their way`,
     uploads: "Uploads",
-    lastDays: (days: number) => (days === 1 ? "on 1 day" : `on ${number(days)} days with uploads`),
+    period: "Period",
+    days: (days: number) => `${number(days)} days`,
+    inDays: (text: string, days: number) => `${text} in ${number(days)} days`,
+    changedSince: (change: string, day: string) => `${change} since ${day}`,
+    lastDays: (days: number) => `by links, in ${number(days)} days`,
+    downloads: "Downloads",
     accounts: "Accounts",
     activeAndSuper: (active: number, superusers: number) => `${number(active)} active, ${number(superusers)} ${plural(superusers, "superuser", "superusers")}`,
-    uploadsEachDay: "Uploads each day",
+    uploadsEachDay: "Uploaded each day",
+    weekends: "Weekends are grey.",
     noUploads: "No uploads yet.",
     asTable: "Show as table",
     asChart: "Show as chart",
-    chartLabel: (from: string, to: string, least: string, most: string) => `Uploads each day, ${from} to ${to}: between ${least} and ${most}`,
+    chartLabel: (from: string, to: string, least: string, most: string) => `Uploaded each day, ${from} to ${to}: between ${least} and ${most}`,
     day: "Day",
     filesByState: "Files by state",
     searchAction: "Code of an event",
@@ -671,6 +696,7 @@ export const screens = {
       ["G R", "Requests"],
       ["G S", "Settings"],
       ["↑ ↓", "Move in a list"],
+      ["← →", "Move in a row of tiles"],
       ["X", "Select"],
       ["Shift ↓", "Extend the selection"],
       ["Ctrl A", "Select all"],

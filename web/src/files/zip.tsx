@@ -5,12 +5,34 @@ import { api } from "../core/api";
 import { showProblem } from "../core/problems";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
-import { saveUrl, zipProgress } from "./file-actions";
+import { IconButton } from "../ui/controls";
+import { Icon } from "../ui/icon";
+import { saveUrl, zipStatus } from "./file-actions";
+
+interface ZipStatusProps {
+  readonly fileCount: number;
+  readonly doneBytes: number;
+  readonly sizeBytes: number;
+  readonly onCancel: () => void;
+}
+
+function ZipStatus({ fileCount, doneBytes, sizeBytes, onCancel }: ZipStatusProps) {
+  return (
+    <div class="zip card" role="group" aria-label={s.zip.title}>
+      <div class="row">
+        <Icon name="zip" />
+        <span class="grow strong">{s.zip.packing(fileCount)}</span>
+        <IconButton icon="x" label={s.zip.cancel} isSmall onClick={onCancel} />
+      </div>
+      <progress value={doneBytes} max={Math.max(1, sizeBytes)} aria-label={s.zip.title} />
+    </div>
+  );
+}
 
 export async function zipFiles(files: readonly FileInfo[]): Promise<void> {
   const controller = new AbortController();
   const show = (doneBytes: number, sizeBytes: number) => {
-    zipProgress.value = { fileCount: files.length, doneBytes, sizeBytes, cancel: () => controller.abort() };
+    zipStatus.value = <ZipStatus fileCount={files.length} doneBytes={doneBytes} sizeBytes={sizeBytes} onCancel={() => controller.abort()} />;
   };
   show(0, 1);
   let archiveId: string | null = null;
@@ -27,6 +49,6 @@ export async function zipFiles(files: readonly FileInfo[]): Promise<void> {
     if (controller.signal.aborted && archiveId !== null) await api.archives.delete(archiveId).catch(() => {});
     showProblem(error);
   } finally {
-    zipProgress.value = null;
+    zipStatus.value = null;
   }
 }
