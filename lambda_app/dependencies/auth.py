@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.security.base import SecurityBase
-from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import NotAuthenticatedError
@@ -69,7 +68,7 @@ class RequiredCaller(BearerScheme):
         return caller
 
 
-def get_caller(request: Request, token: str | None, session: Session) -> User | None:
+def get_caller(request: Request, token: str | None, session: SessionDep) -> User | None:
     """Return the user of the token, or None without a token.
 
     Raises NotAuthenticatedError for an invalid token or API key, ScopeMissingError for an API key without the scope of this route,
