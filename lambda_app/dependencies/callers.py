@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.db.compiled import Steps
 from lambda_app.db.loop_reader import LoopReader
-from lambda_app.dependencies.auth import BearerToken
+from lambda_app.dependencies.auth import BearerScheme
 from lambda_app.dependencies.inline_threadpool import is_inline
 from lambda_app.dependencies.scopes import is_enrolment, scope_of
 from lambda_app.dependencies.worker_threads import WorkerThreads
@@ -33,15 +33,12 @@ _scope_of = lru_cache(maxsize=512)(scope_of)
 _is_enrolment = lru_cache(maxsize=512)(is_enrolment)
 
 
-class OptionalCredential(BearerToken):
-    """Returns the credential of the request, not checked yet, or None for an anonymous caller.
-
-    A security scheme itself, not a dependency on one, because each dependency costs 15 µs.
-    """
+class OptionalCredential(BearerScheme):
+    """Returns the credential of the request, not checked yet, or None for an anonymous caller."""
 
     async def __call__(self, request: HTTPConnection) -> Any:
         """Return the credential. Raises NotAuthenticatedError when the header is present but is not exactly one bearer token."""
-        text = await super().__call__(request)
+        text = self.read_token(request)
         if text is None:
             return None
         method, route = request.scope["method"], request.scope["route"].path

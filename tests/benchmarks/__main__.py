@@ -134,7 +134,7 @@ def main() -> int:
     if not figures.get("emulator") and not options.only:
         print("\nskipped: the runtime emulator is not installed (make setup-infra)")
     if options.docs:
-        write_into(DOCUMENT, tables)
+        write_into(DOCUMENT, tables, keeps_budgets=bool(options.only))
         draw_all(PLOTS, figures)
     exceeded = exceeded_budgets(figures)
     for budget in exceeded:

@@ -22,6 +22,22 @@ class Candidate:
     roots: tuple[Path, ...]
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much an application builds at its start."""
+
+    routes: int
+    tables: int
+    schemas: int
+    """Models of pydantic."""
+
+
+PLAIN = Size(routes=7, tables=2, schemas=4)
+"""`peers/plain.py`."""
+COPY = Size(routes=5, tables=1, schemas=3)
+"""`peers/plain_routes.py` with `peers/plain_models.py`."""
+
+
 def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     """Build this application, as `ours`, and the peers. `compare` is another checkout to measure in the same run, as `before`."""
     wheels = _wheels()
@@ -30,6 +46,20 @@ def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     plain, bare = (Candidate(name, name, (_peer(name), wheels)) for name in ("plain", "bare"))
     floor = Candidate("floor", "floor", (_peer("floor"), BUILD / "ours", wheels))
     return [*candidates, plain, bare, floor]
+
+
+def build_larger_peers(size: Size) -> list[Candidate]:
+    """Build the plain app twice more, as large as `size` and no larger, by copies of the modules of its files.
+
+    `plain-large` has that many routes, tables and schemas. `plain-routes` has as many routes, which share one table and its schemas.
+    """
+    routes = max(1, (size.routes - PLAIN.routes) // COPY.routes)
+    models = max(1, min((size.tables - PLAIN.tables) // COPY.tables, (size.schemas - PLAIN.schemas) // COPY.schemas))
+    wheels = _wheels()
+    return [
+        Candidate("plain-large", "peers.plain_large", (_larger_peer("plain_large", routes=routes, models=models), wheels)),
+        Candidate("plain-routes", "peers.plain_routes_only", (_larger_peer("plain_routes_only", routes=routes, models=1), wheels)),
+    ]
 
 
 def _wheels() -> Path:
@@ -66,4 +96,24 @@ def _peer(name: str) -> Path:
     root.mkdir(parents=True)
     shutil.copy(PEERS / f"{name}.py", root)
     contents._compile(root, root=root)
+    return root
+
+
+def _larger_peer(module: str, *, routes: int, models: int) -> Path:
+    root = BUILD / module
+    shutil.rmtree(root, ignore_errors=True)
+    package = root / "peers"
+    package.mkdir(parents=True)
+    shutil.copy(PEERS / "plain.py", package)
+    imports, inclusions = [f"models_{number}" for number in range(models)], []
+    for number in range(models):
+        shutil.copy(PEERS / "plain_models.py", package / f"models_{number}.py")
+    for number in range(routes):
+        source = (PEERS / "plain_routes.py").read_text().replace("plain_models", f"models_{number % models}")
+        (package / f"routes_{number}.py").write_text(source)
+        imports.append(f"routes_{number}")
+        inclusions.append(f"app.include_router(routes_{number}.router)")
+    main = ["from .plain import app, handler", *(f"from . import {name}" for name in imports), *inclusions]
+    (package / f"{module}.py").write_text("\n".join(main) + "\n")
+    contents._compile(package, root=root)
     return root

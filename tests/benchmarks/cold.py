@@ -1,12 +1,13 @@
 """Cold starts: from the start of the process to the first response, and the share of each dependency in the import."""
 
+import json
 import re
 import subprocess
 import sys
 from collections import defaultdict
 from statistics import median
 
-from tests.benchmarks.candidates import Candidate
+from tests.benchmarks.candidates import Candidate, Size, build_larger_peers
 from tests.benchmarks.processes import command_for, environment_for
 from tests.benchmarks.scenarios import SCENARIOS
 from tests.benchmarks.testbed import Testbed
@@ -14,11 +15,27 @@ from tests.benchmarks.testbed import Testbed
 FIRST_REQUEST = "upload"
 """The scenario of the first request: it connects to the database, reads, writes and signs a URL."""
 
+_SIZE = """
+import json
+from lambda_app.main import app
+from lambda_app.models.base import Base
+from pydantic import BaseModel
+def below(cls):
+    return {cls}.union(*map(below, cls.__subclasses__()))
+routes = [route for route in app.router.routes if hasattr(route, "dependant")]
+schemas = [cls for cls in below(BaseModel) if cls.__module__.startswith("lambda_app.")]
+print(json.dumps({"routes": len(routes), "tables": len(Base.metadata.tables), "schemas": len(schemas)}))
+"""
+
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 
 
 def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, float]]:
-    """Start each candidate in turns, once without a snapshot and once with the hooks before one. Returns medians in milliseconds."""
+    """Start each candidate in turns, once without a snapshot and once with the hooks before one. Returns medians in milliseconds.
+
+    The plain app is also started as large as this application, the first candidate.
+    """
+    candidates = [*candidates, *build_larger_peers(measure_size(testbed, candidates[0]))]
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == FIRST_REQUEST)
     tokens = {}
     for candidate in candidates:
@@ -47,6 +64,15 @@ def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds
     for name, kinds in samples_by_name.items():
         figures[name] |= {f"best_{kind}": min(kinds[kind]) * 1000 for kind in ("cpu_ms", "after_snapshot_cpu_ms")}
     return figures
+
+
+def measure_size(testbed: Testbed, candidate: Candidate) -> Size:
+    """Return how many routes, tables and schemas this application builds at its start."""
+    finished = subprocess.run(
+        command_for("-c", _SIZE), env=environment_for(candidate, testbed.environment), check=True, capture_output=True, text=True
+    )
+    # A candidate may log to the same output.
+    return Size(**json.loads(finished.stdout.splitlines()[-1]))
 
 
 def measure_imports(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, dict[str, float]]]:

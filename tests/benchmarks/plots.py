@@ -4,7 +4,15 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-COLOURS = {"ours": "#1f77b4", "before": "#9ecae1", "plain": "#ff7f0e", "bare": "#7f7f7f", "floor": "#c7c7c7"}
+COLOURS = {
+    "ours": "#1f77b4",
+    "before": "#9ecae1",
+    "plain": "#ff7f0e",
+    "plain-large": "#d62728",
+    "plain-routes": "#ffbb78",
+    "bare": "#7f7f7f",
+    "floor": "#c7c7c7",
+}
 WIDTH, BAR, GAP, LEFT = 760, 15, 14, 150
 
 

@@ -1,5 +1,7 @@
 """The benchmarks run, and their tables show their figures."""
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from infra.package.contents import ROOT
 from tests.benchmarks import candidates
 from tests.benchmarks.plots import draw_all
+from tests.benchmarks.processes import command_for, environment_for
 from tests.benchmarks.report import Table, exceeded_budgets, tables_of, write_into
 from tests.benchmarks.scenarios import CONTENDED, LOAD_MIX, SCENARIOS, scenarios_of
 from tests.benchmarks.testbed import running_testbed
@@ -30,14 +33,15 @@ def _figures(*, cold: float, warm: float, after_snapshot: float = 20) -> dict[st
         "server": {name: {"ours": {"server_ms": warm, "handler_ms": 2.0}} for name in ("get", "download", "list of 100")},
         "cold": {
             "ours": dict.fromkeys(KINDS, cold) | dict.fromkeys(AFTER_SNAPSHOT, after_snapshot),
-            "plain": dict.fromkeys((*KINDS, *AFTER_SNAPSHOT), 100.0),
+            "plain": dict.fromkeys(KINDS, 50.0) | dict.fromkeys(AFTER_SNAPSHOT, 100.0),
+            "plain-large": dict.fromkeys((*KINDS, *AFTER_SNAPSHOT), 100.0),
         },
     }
 
 
 def test_only_exceeded_budgets_are_reported() -> None:
     assert exceeded_budgets(_figures(cold=100, warm=1.5)) == []
-    assert exceeded_budgets(_figures(cold=101, warm=1.5)) == ["cold start without a snapshot, relative to the plain app"]
+    assert exceeded_budgets(_figures(cold=101, warm=1.5)) == ["cold start without a snapshot, relative to the plain app of the same size"]
     assert exceeded_budgets(_figures(cold=100, warm=1.5, after_snapshot=21)) == [
         "first response after a snapshot, relative to the plain app"
     ]
@@ -62,6 +66,21 @@ def test_tables_are_replaced_between_their_markers(tmp_path: Path) -> None:
         "before\n<!-- bench:cold -->\n| a | b |\n| --- | ---: |\n| 1 | 2 |\n<!-- /bench -->\nbetween\n"
         "<!-- bench:other -->\nkept\n<!-- /bench -->\n"
     )
+
+
+def test_budgets_that_were_not_measured_stay(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    columns = ("budget", "allowed", "measured", "")
+    first = Table("budgets", "", columns, [("get", "1x", "0.9x", "met"), ("start", "1x", "1.1x", "EXCEEDED")])
+    document.write_text("<!-- bench:budgets -->\nold\n<!-- /bench -->\n")
+    write_into(document, [first])
+
+    write_into(
+        document, [Table("budgets", "", columns, [("start", "1x", "0.8x", "met"), ("list", "1x", "0.7x", "met")])], keeps_budgets=True
+    )
+
+    both = Table("budgets", "", columns, [("get", "1x", "0.9x", "met"), ("start", "1x", "0.8x", "met"), ("list", "1x", "0.7x", "met")])
+    assert document.read_text() == f"<!-- bench:budgets -->\n{both.markdown()}\n<!-- /bench -->\n"
 
 
 def test_every_table_has_markers_in_the_document() -> None:
@@ -94,6 +113,27 @@ def test_charts_are_written_as_svg(tmp_path: Path) -> None:
     chart = (tmp_path / "plots" / "cold-start.svg").read_text()
     assert chart.startswith("<svg")
     assert "60 ms" in chart
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tables"), [("plain-large", 2 + 4), ("plain-routes", 2 + 1)])
+def test_larger_plain_apps_reach_the_size_and_do_not_exceed_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, tables: int
+) -> None:
+    monkeypatch.setattr(candidates, "BUILD", tmp_path)
+    monkeypatch.setattr(candidates, "_wheels", lambda: Path(pytest.__file__).parents[1])
+    settings = {"S3_BUCKET_NAME": "bucket", "AWS_REGION": "us-east-1", "DATABASE_URL": "postgresql://localhost/unused"}
+
+    # Room for three copies of the routes and four of the models: a fifth table would fit, its schemas would not.
+    peers = candidates.build_larger_peers(candidates.Size(routes=7 + 3 * 5 + 4, tables=2 + 5, schemas=4 + 4 * 3 + 2))
+    peer = next(peer for peer in peers if peer.name == name)
+    count = "import json; from peers.plain import Base; print(json.dumps([app.openapi(), len(Base.metadata.tables)]))"
+    code = f"from {peer.module} import app; {count}"
+    finished = subprocess.run(command_for("-c", code), env=environment_for(peer, settings), check=True, capture_output=True, text=True)
+
+    document, number_of_tables = json.loads(finished.stdout)
+    assert sum(len(operations) for operations in document["paths"].values()) == 7 + 3 * 5
+    assert number_of_tables == tables
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.core.security.keys import FORCED_FETCH_SECONDS, KeyRing, SigningKeys
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH, PasswordHasher
-from lambda_app.dependencies.auth import BearerToken
+from lambda_app.dependencies.auth import BearerScheme
 from lambda_app.models import Archive, File, ShareArchiveDownload, ShareDownload, User
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -64,9 +64,9 @@ def fetch_whenever_forced(read: Callable[..., KeyRing], self: SigningKeys, max_a
     return read(self, 0 if max_age_seconds == FORCED_FETCH_SECONDS else max_age_seconds)
 
 
-async def take_broken_for_none(token: Callable[..., Awaitable[str | None]], self: BearerToken, request: HTTPConnection) -> str | None:
+def take_broken_for_none(read: Callable[..., str | None], self: BearerScheme, request: HTTPConnection) -> str | None:
     try:
-        return await token(self, request)
+        return read(self, request)
     except NotAuthenticatedError:
         return None
 

@@ -20,7 +20,7 @@ from lambda_app.db import engine, roles
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
 from lambda_app.dependencies import callers as caller_dependencies
-from lambda_app.dependencies.auth import BearerToken
+from lambda_app.dependencies.auth import BearerScheme
 from lambda_app.handlers import admin
 from lambda_app.handlers.rotate_signing_key import RotationRefusedError, SigningKeyRotation
 from lambda_app.models import (
@@ -552,7 +552,7 @@ GUARDS = (
     ),
     Guard(
         "broken credentials are not anonymous",
-        BearerToken.__call__,
+        BearerScheme.read_token,
         (Replace(behaviours.take_broken_for_none),),
         (f"{API}test_login.py::test_public_file_refuses_malformed_credentials",),
     ),

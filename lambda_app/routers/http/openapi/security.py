@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.routing import RouteContext
 
-from lambda_app.dependencies.auth import get_current_user
+from lambda_app.dependencies.auth import RequiredCaller
 from lambda_app.dependencies.callers import RequiredCredential
 from lambda_app.dependencies.scopes import scope_of
 from lambda_app.dependencies.share_links import SHARE_TOKEN_HEADER, get_link_visitor, get_visitor
@@ -39,7 +39,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
 
 def refuses_anonymous(call: Any) -> bool:
     """Whether the dependency refuses anonymous callers."""
-    return call is get_current_user or isinstance(call, RequiredCredential)
+    return isinstance(call, RequiredCaller | RequiredCredential)
 
 
 def complete(operation: dict[str, Any], route: RouteContext, method: str) -> None:
