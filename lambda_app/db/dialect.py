@@ -1,6 +1,7 @@
 """The SQLAlchemy dialect for WireConnection. It selects the transaction mode of each statement and sends no queries of its own."""
 
 import re
+import threading
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
@@ -30,8 +31,20 @@ A transaction-level lock taken outside a transaction would be released immediate
 """
 
 
+_COMPILING = threading.RLock()
+"""Held while a statement is compiled."""
+
+
 class WireCompiler(PGCompiler):
-    """The PostgreSQL compiler, extended to detect statements that only read."""
+    """The PostgreSQL compiler, extended to detect statements that only read. One thread compiles at a time.
+
+    Statements are built once and shared by all threads. When two threads compiled the same one at the same time, SQLAlchemy 2.1 lost
+    columns of an aliased entity (`aliased(File, cte)`): the SQL read them from the table, without a join, and stayed in the cache.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        with _COMPILING:
+            super().__init__(*arguments, **keywords)
 
     @memoized_property
     def is_plain_read(self) -> bool:
