@@ -4,6 +4,8 @@ import ipaddress
 import re
 from typing import Final, NamedTuple
 
+from lambda_app.core.addresses import parse_address
+
 IPV4_PREFIX_BITS = 24
 IPV6_PREFIX_BITS = 48
 """What a provider assigns to one site at most (RFC 6177)."""
@@ -51,12 +53,9 @@ def network_of(address: str | None) -> str | None:
 
     It shows from where a request came without naming the connection.
     """
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
+    parsed = parse_address(address)
+    if parsed is None:
         return None
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
     # From the packed bytes, which have no zone, as a link-local address may.
     bits = IPV6_PREFIX_BITS if isinstance(parsed, ipaddress.IPv6Address) else IPV4_PREFIX_BITS
     return str(ipaddress.ip_network((parsed.packed, bits), strict=False))

@@ -3,10 +3,11 @@
 A place is an estimate from the network. It is computed when it is shown, and not stored.
 """
 
-import ipaddress
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from lambda_app.core.addresses import parse_address
 
 if TYPE_CHECKING:
     from maxminddb import Reader
@@ -44,13 +45,13 @@ class Places:
         The names are those of the locale, such as `de-AT`, else of its language, else English ones. Addresses that are not of the public
         internet have no place.
         """
-        public = _public(address)
-        if self._reader is None or public is None:
+        parsed = parse_address(address)
+        if self._reader is None or parsed is None or not parsed.is_global:
             return None
-        if public.version == 6 and self._reader.metadata().ip_version == 4:
+        if parsed.version == 6 and self._reader.metadata().ip_version == 4:
             return None
         try:
-            record: Any = self._reader.get(public)
+            record: Any = self._reader.get(parsed)
         except _BROKEN as error:
             # The file was changed after the start. Users must still see their sessions, to end them.
             logger.warning("PLACES_FILE cannot be read: %s", type(error).__name__)
@@ -82,16 +83,6 @@ def _open(path: Path) -> "Reader":
         reader.close()
         raise ValueError(f"is a database of the type {kind!r}; use one of cities or countries")
     return reader
-
-
-def _public(address: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return None
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return parsed if parsed.is_global else None
 
 
 def _name(record: Any, part: str, locale: str) -> str | None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from lambda_app.core import clock
+from lambda_app.core.addresses import parse_address
 from lambda_app.core.errors import PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.request_context import current_session_id, request_context
 from lambda_app.core.security.passwords import PasswordHasher
@@ -171,13 +172,10 @@ def network_of(source_address: str | None) -> str:
 
 def networks_of(source_address: str | None) -> tuple[str, ...]:
     """Return the networks that are counted: the IPv4 address, or the /64, /56 and /48 networks of an IPv6 address."""
-    try:
-        address = ipaddress.ip_address(source_address or "")
-    except ValueError:
+    address = parse_address(source_address)
+    if address is None:
         return ("unknown",)
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return (str(address.ipv4_mapped),)
         return tuple(str(ipaddress.ip_network((int(address), bits), strict=False)) for bits in IPV6_CUSTOMER_BITS)
     return (str(address),)
 

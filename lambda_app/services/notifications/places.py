@@ -1,10 +1,9 @@
 """The network and the browser of a sign-in, as far as they tell two places apart."""
 
 import re
-from ipaddress import IPv6Address, ip_address, ip_network
 
-NETWORK_BITS = {4: 24, 6: 48}
-"""Bits of an address that name its network."""
+from lambda_app.core import devices
+
 BROWSER_LENGTH = 40
 
 # The first match counts: most browsers also name those that they resemble.
@@ -19,14 +18,8 @@ _BROWSERS = (
 
 
 def network_of(source_address: str | None) -> str:
-    """Return the /24 or /48 of an address; "" without a valid one."""
-    try:
-        address = ip_address(source_address or "")
-    except ValueError:
-        return ""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(ip_network((address, NETWORK_BITS[address.version]), strict=False))
+    """Return the network of an address as `devices.network_of` does; "" without a valid one."""
+    return devices.network_of(source_address) or ""
 
 
 def browser_of(user_agent: str | None) -> str:
