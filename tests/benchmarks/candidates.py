@@ -33,9 +33,9 @@ class Size:
 
 
 PLAIN = Size(routes=7, tables=2, schemas=4)
-"""`peers/plain.py`."""
+"""`peers/plain`."""
 COPY = Size(routes=5, tables=1, schemas=3)
-"""`peers/plain_routes.py` with `peers/plain_models.py`."""
+"""`peers/plain/file_routes.py` with `peers/plain/file_models.py`."""
 
 
 def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
@@ -57,8 +57,8 @@ def build_larger_peers(size: Size) -> list[Candidate]:
     models = max(1, min((size.tables - PLAIN.tables) // COPY.tables, (size.schemas - PLAIN.schemas) // COPY.schemas))
     wheels = _wheels()
     return [
-        Candidate("plain-large", "peers.plain_large", (_larger_peer("plain_large", routes=routes, models=models), wheels)),
-        Candidate("plain-routes", "peers.plain_routes_only", (_larger_peer("plain_routes_only", routes=routes, models=1), wheels)),
+        Candidate("plain-large", "plain_large", (_larger_peer("plain_large", routes=routes, models=models), wheels)),
+        Candidate("plain-routes", "plain_routes_only", (_larger_peer("plain_routes_only", routes=routes, models=1), wheels)),
     ]
 
 
@@ -91,29 +91,42 @@ def _application(name: str, checkout: Path) -> Path:
 
 
 def _peer(name: str) -> Path:
-    root = BUILD / name
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    shutil.copy(PEERS / f"{name}.py", root)
+    root = _copied_peer(name, BUILD / name)
     contents._compile(root, root=root)
     return root
 
 
-def _larger_peer(module: str, *, routes: int, models: int) -> Path:
-    root = BUILD / module
+def _copied_peer(name: str, root: Path) -> Path:
+    """Copy a peer, a module or a package, into an empty folder."""
     shutil.rmtree(root, ignore_errors=True)
-    package = root / "peers"
-    package.mkdir(parents=True)
-    shutil.copy(PEERS / "plain.py", package)
-    imports, inclusions = [f"models_{number}" for number in range(models)], []
-    for number in range(models):
-        shutil.copy(PEERS / "plain_models.py", package / f"models_{number}.py")
-    for number in range(routes):
-        source = (PEERS / "plain_routes.py").read_text().replace("plain_models", f"models_{number % models}")
-        (package / f"routes_{number}.py").write_text(source)
-        imports.append(f"routes_{number}")
-        inclusions.append(f"app.include_router(routes_{number}.router)")
-    main = ["from .plain import app, handler", *(f"from . import {name}" for name in imports), *inclusions]
-    (package / f"{module}.py").write_text("\n".join(main) + "\n")
-    contents._compile(package, root=root)
+    root.mkdir(parents=True)
+    if (PEERS / name).is_dir():
+        shutil.copytree(PEERS / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(PEERS / f"{name}.py", root)
     return root
+
+
+def _larger_peer(module: str, *, routes: int, models: int) -> Path:
+    root = _copied_peer("plain", BUILD / module)
+    package = root / "plain"
+    for number in range(models):
+        _copy(package, "file_models", number, {'TABLE = "file"': f'TABLE = "file_{number}"'})
+    for number in range(routes):
+        edits = {'PREFIX = "/api/v1/files"': f'PREFIX = "/api/v1/files-{number}"', ".file_models ": f".file_models_{number % models} "}
+        _copy(package, "file_routes", number, edits)
+    modules = [*(f"file_models_{number}" for number in range(models)), *(f"file_routes_{number}" for number in range(routes))]
+    main = ["from plain import app, handler", *(f"from plain import {name}" for name in modules)]
+    main += [f"app.include_router(file_routes_{number}.router)" for number in range(routes)]
+    (root / f"{module}.py").write_text("\n".join(main) + "\n")
+    contents._compile(root, root=root)
+    return root
+
+
+def _copy(package: Path, module: str, number: int, edits: dict[str, str]) -> None:
+    source = (package / f"{module}.py").read_text()
+    for old, new in edits.items():
+        if source.count(old) != 1:
+            raise ValueError(f"{module}.py has {old!r} not once")
+        source = source.replace(old, new)
+    (package / f"{module}_{number}.py").write_text(source)

@@ -36,9 +36,9 @@ signers = {
 """
 
 _PLAIN = """
-import plain
+from plain import base
 def url(name, **more):
-    return plain.s3.generate_presigned_url(name, Params={"Bucket": plain.BUCKET, "Key": KEY, **more}, ExpiresIn=900)
+    return base.s3.generate_presigned_url(name, Params={"Bucket": base.BUCKET, "Key": KEY, **more}, ExpiresIn=900)
 signers = {
     "upload": lambda: url("put_object", ContentType="image/png", ContentLength=1, IfNoneMatch="*"),
     "part": lambda: url("upload_part", UploadId="u" * 64, PartNumber=7, ContentLength=5 * 2**20),

@@ -127,7 +127,7 @@ def test_larger_plain_apps_reach_the_size_and_do_not_exceed_it(
     # Room for three copies of the routes and four of the models: a fifth table would fit, its schemas would not.
     peers = candidates.build_larger_peers(candidates.Size(routes=7 + 3 * 5 + 4, tables=2 + 5, schemas=4 + 4 * 3 + 2))
     peer = next(peer for peer in peers if peer.name == name)
-    count = "import json; from peers.plain import Base; print(json.dumps([app.openapi(), len(Base.metadata.tables)]))"
+    count = "import json; from plain.base import Base; print(json.dumps([app.openapi(), len(Base.metadata.tables)]))"
     code = f"from {peer.module} import app; {count}"
     finished = subprocess.run(command_for("-c", code), env=environment_for(peer, settings), check=True, capture_output=True, text=True)
 

@@ -1,4 +1,7 @@
-"""The table and the schemas of one more resource of the plain app, the same as those of its files (see `plain_routes`)."""
+"""The table of the files, and their schemas.
+
+`tests/benchmarks/candidates.py` copies this module for plain apps with more tables and schemas.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -6,13 +9,15 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .plain import Base
+from .base import Base
+
+TABLE = "file"
 
 
-class Item(Base):
-    """An item."""
+class File(Base):
+    """A file."""
 
-    __tablename__ = __name__
+    __tablename__ = TABLE
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     filename: Mapped[str]
@@ -28,8 +33,8 @@ class Item(Base):
     updated_at: Mapped[datetime]
 
 
-class ItemIn(BaseModel):
-    """The metadata of a new item."""
+class FileIn(BaseModel):
+    """The metadata of a new file."""
 
     filename: str
     content_type: str
@@ -38,16 +43,16 @@ class ItemIn(BaseModel):
     is_public: bool = False
 
 
-class ItemChange(BaseModel):
-    """Changes to an item."""
+class FileChange(BaseModel):
+    """Changes to a file."""
 
     filename: str | None = None
     description: str | None = None
     is_public: bool | None = None
 
 
-class ItemOut(ItemIn):
-    """An item in responses."""
+class FileOut(FileIn):
+    """A file in responses."""
 
     model_config = ConfigDict(from_attributes=True)
 

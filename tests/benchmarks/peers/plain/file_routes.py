@@ -1,6 +1,6 @@
-"""The routes of one more resource of the plain app, the same as those of its files.
+"""The routes of the files.
 
-`tests/benchmarks/candidates.py` copies this module as often as it takes to have as many routes as the measured application.
+`tests/benchmarks/candidates.py` copies this module for plain apps with more routes.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,74 +11,76 @@ from fastapi import APIRouter, HTTPException, Query
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from .plain import BUCKET, URL_SECONDS, CurrentUser, Db, User, s3
-from .plain_models import Item, ItemChange, ItemIn, ItemOut
+from .base import BUCKET, URL_SECONDS, CurrentUser, Db, User, s3
+from .file_models import File, FileChange, FileIn, FileOut
 
-router = APIRouter(prefix=f"/api/v1/{__name__}")
+PREFIX = "/api/v1/files"
+
+router = APIRouter(prefix=PREFIX)
 
 
-def _require_readable(db: Session, item_id: UUID, user: User) -> Item:
-    item = db.get(Item, item_id)
-    if item is None:
-        raise HTTPException(404, "Item not found")
-    if item.owner_id != user.id and not item.is_public and not user.is_superuser:
-        raise HTTPException(403, "Not enough permissions to access this item")
-    return item
+def _require_readable(db: Session, file_id: UUID, user: User) -> File:
+    file = db.get(File, file_id)
+    if file is None:
+        raise HTTPException(404, "File not found")
+    if file.owner_id != user.id and not file.is_public and not user.is_superuser:
+        raise HTTPException(403, "Not enough permissions to access this file")
+    return file
 
 
 @router.post("/upload", status_code=201)
-def start_upload(metadata: ItemIn, db: Db, user: CurrentUser) -> dict[str, Any]:
-    """Create an item and sign its upload."""
+def start_upload(metadata: FileIn, db: Db, user: CurrentUser) -> dict[str, Any]:
+    """Create a file and sign its upload."""
     now = datetime.now(UTC)  # the peers do not use core.clock
-    item_id = uuid4()
-    item = Item(
+    file_id = uuid4()
+    file = File(
         **metadata.model_dump(),
-        id=item_id,
-        s3_key=f"{__name__}/{item_id}",
+        id=file_id,
+        s3_key=f"files/{file_id}",
         owner_id=user.id,
         status="pending",
         upload_expires_at=now + timedelta(seconds=URL_SECONDS),
         created_at=now,
         updated_at=now,
     )
-    db.add(item)
+    db.add(file)
     db.commit()
-    db.refresh(item)
+    db.refresh(file)
     url = s3.generate_presigned_url(
-        "put_object", Params={"Bucket": BUCKET, "Key": item.s3_key, "ContentType": item.content_type}, ExpiresIn=URL_SECONDS
+        "put_object", Params={"Bucket": BUCKET, "Key": file.s3_key, "ContentType": file.content_type}, ExpiresIn=URL_SECONDS
     )
-    return {"upload_url": url, "item_id": item.id}
+    return {"upload_url": url, "file_id": file.id}
 
 
-@router.get("/download/{item_id}")
-def start_download(item_id: UUID, db: Db, user: CurrentUser) -> dict[str, Any]:
+@router.get("/download/{file_id}")
+def start_download(file_id: UUID, db: Db, user: CurrentUser) -> dict[str, Any]:
     """Sign a download."""
-    item = _require_readable(db, item_id, user)
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": item.s3_key}, ExpiresIn=URL_SECONDS)
-    return {"download_url": url, "filename": item.filename, "content_type": item.content_type}
+    file = _require_readable(db, file_id, user)
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": file.s3_key}, ExpiresIn=URL_SECONDS)
+    return {"download_url": url, "filename": file.filename, "content_type": file.content_type}
 
 
-@router.get("", response_model=list[ItemOut])
-def list_items(
+@router.get("", response_model=list[FileOut])
+def list_files(
     db: Db, user: CurrentUser, skip: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=100)] = 100
-) -> list[Item]:
-    """List the caller's items."""
-    query = select(Item).where(Item.owner_id == user.id).order_by(Item.created_at.desc()).offset(skip).limit(limit)
+) -> list[File]:
+    """List the caller's files."""
+    query = select(File).where(File.owner_id == user.id).order_by(File.created_at.desc()).offset(skip).limit(limit)
     return list(db.scalars(query))
 
 
-@router.get("/{item_id}", response_model=ItemOut)
-def read_item(item_id: UUID, db: Db, user: CurrentUser) -> Item:
-    """Return an item."""
-    return _require_readable(db, item_id, user)
+@router.get("/{file_id}", response_model=FileOut)
+def read_file(file_id: UUID, db: Db, user: CurrentUser) -> File:
+    """Return a file."""
+    return _require_readable(db, file_id, user)
 
 
-@router.put("/{item_id}", response_model=ItemOut)
-def update_item(item_id: UUID, change: ItemChange, db: Db, user: CurrentUser) -> Item:
-    """Change an item."""
-    item = _require_readable(db, item_id, user)
+@router.put("/{file_id}", response_model=FileOut)
+def update_file(file_id: UUID, change: FileChange, db: Db, user: CurrentUser) -> File:
+    """Change a file."""
+    file = _require_readable(db, file_id, user)
     for name, value in change.model_dump(exclude_unset=True).items():
-        setattr(item, name, value)
+        setattr(file, name, value)
     db.commit()
-    db.refresh(item)
-    return item
+    db.refresh(file)
+    return file
