@@ -26,6 +26,7 @@ from lambda_app.services.files.files import FileService
 from lambda_app.services.files.previews import PreviewService
 from lambda_app.services.files.scans import ScanService
 from lambda_app.services.files.upload_batches import UploadBatchService
+from lambda_app.services.files.upload_completion import UploadCompletion
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
@@ -85,6 +86,7 @@ FileBatchesDep = Annotated[FileBatchService, _service(Services.file_batches)]
 FileBatchChangesDep = Annotated[FileBatchChangeService, _service(Services.file_batch_changes)]
 PreviewsDep = Annotated[PreviewService, _service(Services.previews)]
 UploadBatchesDep = Annotated[UploadBatchService, _service(Services.upload_batches)]
+UploadCompletionDep = Annotated[UploadCompletion, _service(Services.completion)]
 UploadsDep = Annotated[UploadService, _service(Services.uploads)]
 UploadTokensDep = Annotated[UploadTokenService, _service(Services.upload_tokens)]
 TokenUploadsDep = Annotated[TokenUploadService, _service(Services.token_uploads)]

@@ -20,6 +20,9 @@ WEBHOOK_WORK_PREFIX = "webhook-work/"
 WEBHOOK_RESULT_PREFIX = "webhook-results/"
 """Key prefix of the results of these batches."""
 
+BATCH_ID_LENGTH = len("00000000-0000-0000-")
+"""Characters of a file's id that are those of the batch in which it was started."""
+
 _ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KEY = re.compile(KEY_PREFIX + _ID)
 _ARCHIVE_KEY = re.compile(ARCHIVE_PREFIX + _ID + r"(?:\.json)?")
@@ -33,6 +36,11 @@ _WEBHOOK_RESULT_KEY = re.compile(WEBHOOK_RESULT_PREFIX + _ID)
 def object_key(file_id: UUID) -> str:
     """Return the key of a file's object."""
     return f"{KEY_PREFIX}{file_id}"
+
+
+def batch_prefix(file_id: UUID) -> str:
+    """Return the start of the file's key that the files of its batch have in common, and no others."""
+    return object_key(file_id)[: len(KEY_PREFIX) + BATCH_ID_LENGTH]
 
 
 def file_id_of(key: str) -> UUID | None:

@@ -196,6 +196,7 @@ def test_available_files_read_a_bounded_number_of_blocks(scaled: ScaledApp) -> N
     reads: list[StatementReads] = []
     hundred = [str(file_id(number)) for number in range(1, 101)]
     for method, path, body in (
+        ("POST", f"{API}/files/complete", {"file_ids": hundred}),
         ("POST", f"{API}/files/status", {"file_ids": hundred}),
         ("POST", f"{API}/files/downloads", {"file_ids": hundred}),
         ("GET", f"{API}/files/{file_id(1)}", None),

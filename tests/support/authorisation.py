@@ -196,6 +196,7 @@ ROWS: dict[str, Row] = {
     "POST /admin/withheld-files/{file_id}/release": Row(for_superusers(409)),
     "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),
     "POST /files/uploads": Row(for_signed_in(200, scope="files:write"), json={"files": [FILE]}),
+    "POST /files/complete": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/status": Row(for_signed_in(200, scope="files:read"), json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/downloads": Row(for_signed_in(200, scope="files:read") | {"anonymous": 200}, json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/previews": Row(for_signed_in(200, scope="files:read") | {"anonymous": 200}, json={"file_ids": [str(UUID(int=0))]}),

@@ -105,6 +105,11 @@ class FileRepository:
         states = _states(user.is_superuser, file_ids=list(file_ids), user_id=user.id)
         return [FileState(*row) for row in self._session.execute(*states)]
 
+    def list_pending(self, file_ids: Sequence[UUID], user: User) -> list[File]:
+        """Return those of the files that are pending and that `user` may manage, as currently stored."""
+        values = {"file_ids": list(file_ids), "user_id": user.id}
+        return list(self._session.execute(_pending(is_superuser=user.is_superuser), values, execution_options=_AS_STORED).scalars())
+
     def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
         """Return the file if `user` may change these fields. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, frozenset(fields))
@@ -201,6 +206,12 @@ def _public(*, file_id: UUID) -> Select[File]:
 @cache
 def _get_many() -> Select[File]:
     return select(File).where(File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))))
+
+
+@cache
+def _pending(*, is_superuser: bool) -> Select[File]:
+    user = ViewerOf(bindparam("user_id", type_=User.id.type), is_superuser)
+    return _get_many().where(File.status == FileStatus.PENDING, manageable_by(user))
 
 
 @cache

@@ -7,7 +7,7 @@ from fastapi import Response
 
 from lambda_app.core.errors import AppError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.services import FileBatchChangesDep, FileBatchesDep, UploadBatchesDep
+from lambda_app.dependencies.services import FileBatchChangesDep, FileBatchesDep, UploadBatchesDep, UploadCompletionDep
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
@@ -61,6 +61,16 @@ def start_uploads(
     started = uploads.start_uploads(user, batch.files, all_or_nothing=batch.all_or_nothing, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"
     return UploadResults(results=[_upload_result(result) for result in started])
+
+
+@router.post("/complete", response_model=FileResults, responses=problem_responses())
+def complete_uploads(batch: FileBatch, user: CurrentUserDep, completion: UploadCompletionDep) -> FileResults:
+    """Complete up to 100 uploads, each as `POST /files/{file_id}/complete` does.
+
+    Of files with the type `application/octet-stream` and a digest that one `POST /files/uploads` started, one request to the storage finds
+    all objects; the others are looked up one by one. A file with the status `pending` was not reached in time: repeat the request with it.
+    """
+    return _file_results(batch, completion.complete_many(user, batch.file_ids))
 
 
 @router.post("/status", response_model=FileStates, responses=problem_responses())

@@ -207,7 +207,11 @@ class UploadBatchService:
 
 
 def _file_id(batch_id: UUID, position: int) -> UUID:
-    return uuid5(batch_id, str(position))
+    """Return the id of a file of the batch. Its first eight bytes are those of the batch, so that one listing finds all objects.
+
+    The others cannot be guessed from the ids of other files, which do not show the rest of the batch's id.
+    """
+    return UUID(bytes=batch_id.bytes[:8] + uuid5(batch_id, str(position)).bytes[8:])
 
 
 def _complete(results: Sequence[StartedBatchUpload | AppError | None]) -> list[StartedBatchUpload | AppError]:

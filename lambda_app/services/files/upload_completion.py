@@ -1,13 +1,15 @@
 """Completes uploads, from client calls and S3 events."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from functools import partial
+from time import monotonic
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, UnavailableError
-from lambda_app.models import File, FileStatus
-from lambda_app.repositories.files.files import FileRepository, NoSuchFileError
+from lambda_app.core.errors import AppError, ConflictError, UnavailableError
+from lambda_app.models import File, FileStatus, User
+from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, FileState, NoSuchFileError
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
@@ -21,7 +23,8 @@ WITHHELD_RETRY_AFTER_SECONDS = 5
 """`Retry-After` for an upload that is being scanned."""
 MISSING_PARTS_SHOWN = 100
 """How many missing parts an error lists: as many as one call can sign."""
-
+BATCH_SECONDS = 12.0
+"""When a request about many files begins with no further one. A call of S3 can take another 15 seconds."""
 
 _ENDED = (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING)
 """States of a file that no longer has an object."""
@@ -118,13 +121,34 @@ class UploadCompletion:
             file = read()
             if file.status != FileStatus.PENDING:
                 return _outcome(file)
-            raise UploadWithheldError(headers={"Retry-After": str(WITHHELD_RETRY_AFTER_SECONDS)}) from error
+            raise _withheld() from error
         if result is VerificationResult.MISSING:
             # Raises NoSuchFileError if the file was deleted during the request to S3.
             read()
             raise UploadLostError if is_lost else UploadMissingError
         # If a concurrent request changed the file first, its result applies to this call too.
         return _outcome(read() if result is VerificationResult.SUPERSEDED else file)
+
+    def complete_many(self, user: User, file_ids: Sequence[UUID]) -> list[FileStatus | AppError]:
+        """Complete these uploads. Return for each the status of the file, or the error that `UploadService.complete_upload` would raise.
+
+        A file that is not reached within `BATCH_SECONDS` stays pending, and has that status.
+        """
+        until = monotonic() + BATCH_SECONDS
+        pending = self._files.list_pending(file_ids, user)
+        single = [file for file in pending if file.part_size_bytes is None]
+        errors: dict[UUID, AppError] = {}
+        for file_id, error in self._verification.verify_many(single, until=until).items():
+            errors[file_id] = _withheld() if isinstance(error, ObjectWithheldError) else error
+        missing = {file.id for file in single} if monotonic() < until else set()
+        for file in pending:
+            if file.part_size_bytes is not None and monotonic() < until:
+                try:
+                    self.complete(partial(self._files.require_manageable, file.id, user))
+                except AppError as refusal:
+                    errors[file.id] = refusal
+        states = {state.id: state for state in self._files.list_states(file_ids, user)}
+        return [_state_after(states.get(file_id), errors.get(file_id), is_missing=file_id in missing) for file_id in file_ids]
 
     def complete_from_events(self, file_ids: Collection[UUID]) -> dict[UUID, UnavailableError]:
         """Verify the objects that S3 events report, and return the errors of those that could not be read.
@@ -174,6 +198,29 @@ def plan_of(file: File) -> PartPlan:
     return PartPlan(file.size_bytes, file.part_size_bytes)
 
 
+def _state_after(state: FileState | None, error: AppError | None, *, is_missing: bool) -> FileStatus | AppError:
+    """Return the result of one file of a request about many, from its state afterwards."""
+    if state is None or not state.is_manageable:
+        return NoSuchFileError() if state is None else FileForbiddenError()
+    match FileStatus(state.status):
+        case FileStatus.PENDING as status:
+            return error or (UploadMissingError() if is_missing else status)
+        case FileStatus.REJECTED:
+            return UploadRejectedError()
+        case FileStatus.EXPIRED as status:
+            return _expired(status)
+        case status:
+            return status
+
+
+def _withheld() -> UploadWithheldError:
+    return UploadWithheldError(headers={"Retry-After": str(WITHHELD_RETRY_AFTER_SECONDS)})
+
+
+def _expired(status: str) -> FileNotAvailableError:
+    return FileNotAvailableError("The upload has expired; start a new one", extra={"file_status": status})
+
+
 def _outcome(file: File) -> File:
     match FileStatus(file.status):
         case FileStatus.AVAILABLE | FileStatus.TRASHED:
@@ -181,6 +228,6 @@ def _outcome(file: File) -> File:
         case FileStatus.REJECTED:
             raise UploadRejectedError
         case FileStatus.PENDING | FileStatus.EXPIRED:
-            raise FileNotAvailableError("The upload has expired; start a new one", extra={"file_status": file.status})
+            raise _expired(file.status)
         case FileStatus.DELETING:
             raise NoSuchFileError

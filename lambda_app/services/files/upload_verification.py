@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import groupby
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,11 +11,16 @@ from lambda_app.core.errors import UnavailableError
 from lambda_app.models import File
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.preview_requests import is_previewable, request_preview
+from lambda_app.storage.keys import batch_prefix
 from lambda_app.storage.object_store import ObjectStore, StoredObject
 from lambda_app.storage.sniffing import SNIFFED_BYTES, can_be_contradicted, contradicting_type
 
 SMALL_OBJECT_MAX_BYTES = 65_536
 """Largest object that is read as a whole, with its metadata, by one request. Of a larger one, only the first bytes are read."""
+LISTED_MIN_FILES = 5
+"""Files of a batch whose objects one listing finds. Fewer are read one by one."""
+LISTED_MAX_OBJECTS = 1000
+"""Objects that one request lists; a batch has fewer."""
 
 
 class VerificationResult(Enum):
@@ -56,14 +63,17 @@ class UploadVerification:
             return self._reject(file)
         return self._accept(file, found)
 
-    def verify_many(self, files: Sequence[File]) -> dict[UUID, UnavailableError]:
+    def verify_many(self, files: Sequence[File], *, until: float | None = None) -> dict[UUID, UnavailableError]:
         """Verify pending files as `verify` does, and return the errors of those whose objects could not be read.
 
-        One statement accepts all files about whose objects nothing has to be recorded.
+        One listing finds the objects of a batch whose size decides, and one statement accepts all files about whose objects nothing has to
+        be recorded. After `until`, a time of `monotonic`, no further object is read, and the files that are left stay pending.
         """
         errors: dict[UUID, UnavailableError] = {}
-        plain: list[UUID] = []
-        for file in files:
+        plain, others = self._list(files, errors)
+        for file in others:
+            if until is not None and monotonic() >= until:
+                break
             try:
                 found = self._read(file)
                 if found is None:
@@ -79,6 +89,37 @@ class UploadVerification:
         if plain:
             self._transitions.accept_many(plain)
         return errors
+
+    def _list(self, files: Sequence[File], errors: dict[UUID, UnavailableError]) -> tuple[list[UUID], list[File]]:
+        """Return the files whose objects a listing has shown to be as declared, and those that must be read to decide.
+
+        Adds the errors of the files whose objects could not be listed.
+
+        S3 stores an object below the key only if it has the signed length and digest, so that its presence and size suffice. The object
+        of a listed file that is not in the listing does not exist.
+        """
+        accepted: list[UUID] = []
+        others = [file for file in files if not self._is_decided_by_size(file)]
+        by_size = sorted((file for file in files if self._is_decided_by_size(file)), key=lambda file: file.s3_key)
+        for prefix, members in groupby(by_size, lambda file: batch_prefix(file.id)):
+            batch = list(members)
+            if len(batch) < LISTED_MIN_FILES:
+                others += batch
+                continue
+            try:
+                page = self._store.list_objects(after_key="", limit=LISTED_MAX_OBJECTS, prefix=prefix)
+            except UnavailableError as error:
+                errors |= dict.fromkeys((file.id for file in batch), error)
+                continue
+            sizes = {found.key: found.size_bytes for found in page.objects}
+            accepted += [file.id for file in batch if sizes.get(file.s3_key) == file.size_bytes]
+            others += [file for file in batch if sizes.get(file.s3_key, file.size_bytes) != file.size_bytes]
+        return accepted, others
+
+    def _is_decided_by_size(self, file: File) -> bool:
+        """Whether the object needs no other check than its size: S3 has compared its digest, and its content is not looked at."""
+        has_preview = self._has_previews and is_previewable(file)
+        return file.sha256 is not None and file.part_size_bytes is None and not has_preview and not can_be_contradicted(file.content_type)
 
     def _accept(self, file: File, found: _Object) -> tuple[VerificationResult, File]:
         with_preview = self._has_preview(file, found)

@@ -9,8 +9,9 @@ import pytest
 
 from lambda_app.factory import Services
 from lambda_app.models import User
-from tests.support.accounts import Account, make_file, start_upload
+from tests.support.accounts import Account, make_file, put_object, sha256_hex, start_upload
 from tests.support.problems import assert_problem
+from tests.support.quota_assertions import assert_quota_is_exact
 
 FILES = "/api/v1/files"
 
@@ -117,7 +118,7 @@ def test_status_follows_the_file(client: httpx.Client, with_trash: httpx.Client,
     assert statuses(client, owner, first, second) == ["trashed", "pending"]
 
 
-@pytest.mark.parametrize("path", ["status", "downloads", "delete", "purge", "restore", "visibility"])
+@pytest.mark.parametrize("path", ["complete", "status", "downloads", "delete", "purge", "restore", "visibility"])
 @pytest.mark.parametrize(
     "ids", [[], ["x"], [str(uuid4())] * 2, [str(uuid4()) for _ in range(101)], None], ids=["none", "no id", "twice", "too many", "null"]
 )
@@ -243,3 +244,39 @@ def test_emptied_trash_is_empty(with_trash: httpx.Client, owner: Account) -> Non
     assert answers == [{"deleted_files": 3, "has_more": False}, {"deleted_files": 0, "has_more": False}]
     assert statuses(with_trash, owner, kept) == ["available"]
     assert with_trash.get(FILES, params={"status": "trashed"}, headers=owner.headers).json() == []
+
+
+def test_uploads_of_a_batch_are_completed_together(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
+    bodies = [b"%d" % number for number in range(12)]
+    files = [
+        {
+            "filename": f"{body.decode()}.bin",
+            "content_type": "application/octet-stream",
+            "size_bytes": len(body),
+            "sha256": sha256_hex(body),
+        }
+        for body in bodies
+    ]
+    started = client.post(f"{FILES}/uploads", json={"files": files}, headers=owner.headers).json()["results"]
+    ids = [result["upload"]["file_id"] for result in started]
+    for result, body in zip(started[:10], bodies, strict=False):
+        assert put_object(result["upload"], body).status_code == 200
+    refused = put_object(started[10]["upload"], b"00")
+
+    of_stranger = change(client, stranger, "complete", *ids)
+    completed = change(client, owner, "complete", *ids)
+    again = change(client, owner, "complete", *ids)
+
+    # Only the digest differs: the store refuses it, so that the presence of an object proves its content.
+    assert refused.status_code == 400
+    assert of_stranger == ["file_forbidden"] * 12
+    assert completed == again == ["available"] * 10 + ["upload_missing"] * 2
+    assert statuses(client, owner, *ids) == ["available"] * 10 + ["pending"] * 2
+    assert_quota_is_exact(services, [owner.id])
+
+
+def test_completion_needs_the_scope_of_the_single_route(client: httpx.Client, owner: Account, make_key: Callable[..., Account]) -> None:
+    body = {"file_ids": [start_upload(client, owner)["file_id"]]}
+
+    assert_problem(client.post(f"{FILES}/complete", json=body, headers=make_key(owner, "files:read").headers), 403, "insufficient_scope")
+    assert client.post(f"{FILES}/complete", json=body, headers=make_key(owner, "files:write").headers).status_code == 200

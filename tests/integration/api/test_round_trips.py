@@ -200,6 +200,10 @@ def list_statuses(client: httpx.Client, owner: Account, file: dict[str, Any]) ->
     return client.post(f"{FILES}/status", json={"file_ids": _ids(file)}, headers=owner.headers)
 
 
+def complete_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/complete", json={"file_ids": _ids(file)}, headers=owner.headers)
+
+
 def download_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
     return client.post(f"{FILES}/downloads", json={"file_ids": _ids(file)}, headers=owner.headers)
 
@@ -242,6 +246,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     start_uploads: 2,
     start_uploads_with_key: 2,
     list_statuses: 2,
+    complete_files: 3,
     download_files: 2,
     delete_files: 3,
     publish_files: 2,
