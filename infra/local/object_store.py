@@ -26,6 +26,7 @@ QUEUE = "we-upload-uploads"
 PREVIEW_QUEUE = "we-upload-previews"
 QUEUE_VISIBILITY_SECONDS = 30
 QUEUE_BATCH = 10
+"""Messages that one request receives or deletes at most."""
 APPLICATION_USER = "we-upload-api"
 PREVIEW_USER = "we-upload-preview"
 PREVIEW_ACTIONS = {
@@ -61,17 +62,20 @@ class UploadEvents:
 
     def receive(self, limit: int = QUEUE_BATCH) -> list[dict[str, str]]:
         """Return up to `limit` waiting messages as Lambda passes them on: `messageId`, `receiptHandle`, `body`."""
-        response = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=limit)
-        return [
-            {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
-            for message in response.get("Messages", [])
-        ]
+        messages: list[dict[str, str]] = []
+        while len(messages) < limit:
+            wanted = min(limit - len(messages), QUEUE_BATCH)
+            found = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=wanted).get("Messages", [])
+            messages += [{"messageId": one["MessageId"], "receiptHandle": one["ReceiptHandle"], "body": one["Body"]} for one in found]
+            if len(found) < wanted:
+                break
+        return messages
 
     def delete(self, messages: Iterable[dict[str, str]]) -> None:
         """Delete messages that have been processed."""
         entries = [{"Id": str(number), "ReceiptHandle": message["receiptHandle"]} for number, message in enumerate(messages)]
-        if entries:
-            self.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)
+        for start in range(0, len(entries), QUEUE_BATCH):
+            self.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries[start : start + QUEUE_BATCH])
 
 
 @dataclass(frozen=True)

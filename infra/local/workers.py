@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from infra.local.object_store import QUEUE_BATCH, PreviewRequests, UploadEvents
+from infra.local.object_store import PreviewRequests, UploadEvents
 from lambda_app.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """Pause between two queries for work. Not a long poll, which would delay the end of the run."""
-BATCHING_SECONDS = 0.1
+EVENTS_BATCH = 100
+"""Events of uploads that are processed together. In AWS a batch has ten, and more batches are processed at the same time."""
+BATCHING_SECONDS = 0.5
 """Pause after a batch of events that was not full."""
 ARCHIVE_SECONDS = 5.0
 """Time budget of one step at an archive."""
@@ -122,10 +124,10 @@ def consume_events(services: "Services", events: UploadEvents) -> float:
     """
     from lambda_app.handlers.object_created import complete_uploads
 
-    messages = events.receive()
+    messages = events.receive(EVENTS_BATCH)
     failed = {failure["itemIdentifier"] for failure in complete_uploads(services, {"Records": messages})["batchItemFailures"]}
     events.delete(message for message in messages if message["messageId"] not in failed)
-    return 0.0 if len(messages) == QUEUE_BATCH else BATCHING_SECONDS if messages else POLL_SECONDS
+    return 0.0 if len(messages) == EVENTS_BATCH else BATCHING_SECONDS if messages else POLL_SECONDS
 
 
 def make_one_preview(previews: PreviewRequests) -> float:

@@ -35,11 +35,13 @@ class FakeServer:
         self.has_groups = True
         self.refused_members: list[int] = []
         self.completes_by_event = True
-        self.verified_by_status = 0
-        """How many stored files each request for statuses makes available, as late events do."""
+        self.completes_groups = True
+        self.completed_at_once = 100
+        """How many stored files a request to complete a group reaches in time."""
         self.tokens = {API_KEY}
         self.lock = threading.Lock()
         self.on_put: Callable[[str], None] = lambda _: None
+        self.on_complete: Callable[[], None] = lambda: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -207,10 +209,17 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
             for index in fake.refused_members:
                 results[index] = {"upload": None, "error": refusal}
             return 200, {"results": results}
-        case "POST /files/status":
-            late = [one for one in body["file_ids"] if one in fake.stored and fake.files[one]["status"] == "pending"]
-            for one in late[: fake.verified_by_status]:
+        case "POST /files/complete":
+            fake.on_complete()
+            if not fake.completes_groups:
+                return 404, {"status": 404, "code": "not_found", "detail": "Not found"}
+            pending = [one for one in body["file_ids"] if one in fake.stored and fake.files[one]["status"] == "pending"]
+            for one in pending[: fake.completed_at_once]:
                 fake.files[one]["status"] = "available"
+            missing = {"status": 409, "code": "upload_missing", "detail": "Nothing has been uploaded for this file yet", "extra": {}}
+            outcomes = {one: (None, missing) if one not in fake.stored else (fake.files[one]["status"], None) for one in body["file_ids"]}
+            return 200, {"results": [{"id": one, "status": status, "error": error} for one, (status, error) in outcomes.items()]}
+        case "POST /files/status":
             states = {one: fake.files[one]["status"] if one in fake.files else "not_found" for one in body["file_ids"]}
             return 200, {"files": [{"id": one, "status": status} for one, status in states.items()]}
         case "POST /files/multipart":
@@ -298,8 +307,5 @@ def client(server: FakeServer) -> Iterator[Client]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small parts, and short waits between tries."""
     monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.005)
-    monkeypatch.setattr(uploads, "SETTLE_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(uploads, "EVENTS_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(uploads, "EVENTS_PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(uploads, "SINGLE_MAX_BYTES", 4 * PART_BYTES)
     monkeypatch.setattr(part_uploads, "PARTS_PER_GROUP", 4)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from we_upload.errors import CancelledError
-from we_upload.transfer.lanes import IDLE, NORMAL, ROUNDS_OF_REST, URGENT, LaneLimit, Lanes
+from we_upload.transfer.lanes import FIRST, NORMAL, ROUNDS_OF_REST, URGENT, LaneLimit, Lanes
 
 
 class Clock:
@@ -71,14 +71,14 @@ def make_lanes(count: int) -> Lanes:
     return Lanes(LaneLimit(start=count, most=count), threads=count, cancelled=threading.Event())
 
 
-def test_urgent_tasks_run_first_and_idle_ones_last() -> None:
+def test_tasks_run_in_the_order_of_their_priorities() -> None:
     lanes, order = make_lanes(1), []
-    for name, priority in (("idle", IDLE), ("normal", NORMAL), ("urgent", URGENT)):
+    for name, priority in (("normal", NORMAL), ("urgent", URGENT), ("first", FIRST)):
         lanes.add(lambda name=name: order.append(name), priority)  # type: ignore[misc]  # mypy does not infer the defaults of a lambda
 
     lanes.run()
 
-    assert order == ["urgent", "normal", "idle"]
+    assert order == ["first", "urgent", "normal"]
 
 
 def test_task_may_add_tasks() -> None:

@@ -195,26 +195,46 @@ def test_many_small_files_are_started_by_one_request(client: Client, server: Any
 
     assert [result.error for result in results] == [None] * 150
     assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
-    assert server.calls == {"POST /files/uploads": 2, "POST /files/status": 2}
+    assert server.calls == {"POST /files/uploads": 2, "POST /files/complete": 2}
     assert {file["status"] for file in server.files.values()} == {"available"}
 
 
-def test_late_events_verify_many_small_files(client: Client, server: Any, tmp_path: Path) -> None:
-    server.completes_by_event, server.verified_by_status = False, 10
+def test_files_that_were_not_reached_in_time_are_completed_by_further_requests(client: Client, server: Any, tmp_path: Path) -> None:
+    server.completes_by_event, server.completed_at_once = False, 10
 
     results = client.upload_many(make_files(tmp_path, 30))
 
     assert [result.error for result in results] == [None] * 30
-    assert server.calls == {"POST /files/uploads": 1, "POST /files/status": 3}
+    assert server.calls == {"POST /files/uploads": 1, "POST /files/complete": 3}
 
 
-def test_files_that_no_event_has_verified_are_completed_one_by_one(client: Client, server: Any, tmp_path: Path) -> None:
-    server.completes_by_event = False
+def test_server_that_completes_no_groups_gets_one_request_for_each_file(client: Client, server: Any, tmp_path: Path) -> None:
+    server.completes_by_event = server.completes_groups = False
 
     client.upload_many(make_files(tmp_path, 30))
 
     assert {file["status"] for file in server.files.values()} == {"available"}
     assert server.calls["POST /files/ID/complete"] == 30
+
+
+def test_member_that_the_store_has_lost_is_sent_again(client: Client, server: Any, tmp_path: Path) -> None:
+    server.completes_by_event = False
+    lost: list[str] = []
+
+    def lose_one(file_id: str) -> None:
+        # While the last file of the group is sent, so that the group is completed without this one.
+        if len(server.puts) == 29 and not lost:
+            lost.append(next(one for one in server.stored if one != file_id))
+            del server.stored[lost[0]]
+
+    server.on_put = lose_one
+    items = make_files(tmp_path, 30)
+
+    results = client.upload_many(items)
+
+    assert len(lost) == 1
+    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert {file["status"] for file in server.files.values()} == {"available"}
 
 
 def test_upload_that_does_not_wait_leaves_small_files_to_the_server(client: Client, server: Any, tmp_path: Path) -> None:
@@ -267,6 +287,25 @@ def test_interrupted_group_continues_without_sending_files_again(client: Client,
     assert not known & set(server.puts)
     assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
     assert len(server.files) == 120
+
+
+def test_group_that_was_sent_before_the_interruption_is_only_completed(client: Client, server: Any, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    (tmp_path / "files").mkdir()
+    items = make_files(tmp_path / "files", 30)
+    server.completes_by_event, server.completed_at_once = False, 0
+    server.on_complete = client.cancelled.set
+    with pytest.raises(Exception, match="cancelled"):
+        client.upload_many(items, journal=journal, run="run")
+    server.puts.clear()
+    server.on_complete, server.completed_at_once = (lambda: None), 100
+    client.cancelled.clear()
+
+    results = client.upload_many(items, journal=journal, run="run")
+
+    assert server.puts == []
+    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert {file["status"] for file in server.files.values()} == {"available"}
 
 
 def test_changed_file_of_an_interrupted_group_is_sent_in_its_new_version(client: Client, server: Any, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -105,25 +105,34 @@ class AccountUploads:
     def start_many(self, files: Sequence[tuple[Declaration, str]], key: str) -> list[tuple[str, SignedRequest] | ProblemError] | None:
         """Start up to 100 uploads, each in one request. Return id and request, or the error, of each; None if the server cannot do that."""
         body = {"files": [declared.body(sha256) for declared, sha256 in files]}
-        try:
-            answer = self._api.call("POST", "/files/uploads", json_body=body, headers={"Idempotency-Key": key}).json()
-        except ProblemError as error:
-            if error.status in (404, 405):
-                return None
-            raise
+        results = self._about_many("/files/uploads", body, headers={"Idempotency-Key": key})
+        if results is None:
+            return None
         started: list[tuple[str, SignedRequest] | ProblemError] = []
-        for result in answer["results"]:
-            upload, refusal = result["upload"], result["error"]
-            if upload:
-                started.append((upload["file_id"], SignedRequest.of(upload)))
-            else:
-                started.append(problem_error(refusal["status"], {**refusal["extra"], **refusal}))
+        for result in results:
+            upload = result["upload"]
+            started.append((upload["file_id"], SignedRequest.of(upload)) if upload else _refusal_of(result))
         return started
+
+    def complete_many(self, file_ids: Sequence[str]) -> dict[str, str | ProblemError] | None:
+        """Complete up to 100 uploads. Return the status or the error of each, by id; None if the server cannot do that."""
+        results = self._about_many("/files/complete", {"file_ids": list(file_ids)})
+        return None if results is None else {result["id"]: result["status"] or _refusal_of(result) for result in results}
 
     def statuses(self, file_ids: Sequence[str]) -> dict[str, str]:
         """Return the status of up to 100 files, by id."""
         answer = self._api.call("POST", "/files/status", json_body={"file_ids": list(file_ids)}).json()
         return {file["id"]: file["status"] for file in answer["files"]}
+
+    def _about_many(self, path: str, body: object, *, headers: Mapping[str, str] | None = None) -> list[dict[str, Any]] | None:
+        """Return the result of each file; None if the server has no such request."""
+        try:
+            results: list[dict[str, Any]] = self._api.call("POST", path, json_body=body, headers=headers).json()["results"]
+        except ProblemError as error:
+            if error.status in (404, 405):
+                return None
+            raise
+        return results
 
     def start_parts(self, declared: Declaration, entry: UploadEntry, key: str) -> PartPlan:
         """Start an upload in parts. The store checks the SHA-256 of each."""
@@ -212,6 +221,12 @@ class GuestUploads:
     def _call(self, entry: UploadEntry, action: str, **values: Any) -> Answer:
         body = {"guest_token": json.loads(entry.request)["token"], **values}
         return self._api.call("POST", f"{self._path}/{entry.file_id}/{action}", json_body=body)
+
+
+def _refusal_of(result: dict[str, Any]) -> ProblemError:
+    """Return the error of one file in the answer to a request about many."""
+    refusal = result["error"]
+    return problem_error(refusal["status"], {**refusal["extra"], **refusal})
 
 
 def _plan_of(answer: dict[str, Any]) -> PartPlan:

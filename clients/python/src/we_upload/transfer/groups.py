@@ -23,6 +23,9 @@ class Group:
         self._account = account
         self._lock = threading.Lock()
         self._requests: dict[Job, SignedRequest] = {}
+        self.sent: list[Job] = []
+        """Files that the store has."""
+        self._left = self._half = 0
 
     def start(self) -> dict[Job, SignedRequest | ProblemError] | None:
         """Start the uploads. Return a request or an error for each; None if the server cannot start several at once."""
@@ -37,6 +40,23 @@ class Group:
                 job.entry.file_id, self._requests[job] = result
                 results[job] = self._requests[job]
         return results
+
+    def expect(self, sent: Sequence[Job], *, sending: int) -> None:
+        """Set which files the store has already, and how many are going to be sent."""
+        self.sent, self._left, self._half = list(sent), sending, sending // 2
+
+    def ended(self, job: Job, *, is_sent: bool) -> tuple[bool, bool]:
+        """Count a file whose sending has ended. Return whether it was the one in the middle, and whether it was the last one."""
+        with self._lock:
+            self._left -= 1
+            if is_sent:
+                self.sent.append(job)
+            return self._left == self._half, not self._left
+
+    def request_of(self, job: Job) -> SignedRequest:
+        """Return the newest request that sends the file."""
+        with self._lock:
+            return self._requests[job]
 
     def renewed(self, job: Job, refused: SignedRequest) -> SignedRequest:
         """Return a new request instead of one that is old or was refused. One call renews those of all files."""

@@ -74,8 +74,8 @@ class LaneLimit:
 
 
 Task = Callable[[], None]
-URGENT, NORMAL, IDLE = 0, 1, 2
-"""Priorities. An idle task runs when no other is queued."""
+FIRST, URGENT, NORMAL = 0, 1, 2
+"""Priorities. A task begins when none of a higher priority is queued."""
 
 
 class Lanes:

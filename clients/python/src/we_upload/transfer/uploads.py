@@ -1,12 +1,13 @@
 """Uploads many files side by side and continues what an earlier run began.
 
-Many small files are started together, sent one by one, and verified by the server's own events. Single files are started, sent and
+Many small files are started together, sent one by one, and completed together. Single files are started, sent and
 completed one after the other. Large files are sent in parts.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from we_upload.errors import (
     CancelledError,
@@ -24,7 +25,7 @@ from we_upload.progress import Progress, State
 from we_upload.transfer.destinations import AccountUploads, GuestUploads, SignedRequest
 from we_upload.transfer.groups import Group, divide, is_grouped
 from we_upload.transfer.jobs import Job, UploadItem, UploadResult
-from we_upload.transfer.lanes import IDLE, LANES_MAX, LANES_START, NORMAL, URGENT, LaneLimit, Lanes
+from we_upload.transfer.lanes import FIRST, LANES_MAX, LANES_START, NORMAL, URGENT, LaneLimit, Lanes
 from we_upload.transfer.part_uploads import PartUploads
 from we_upload.transfer.sending import Sender
 from we_upload.transfer.sources import digest_of
@@ -36,12 +37,8 @@ FATAL = (NotSignedInError, ConnectionFailedError, CancelledError)
 LOST = ("upload_lost", "upload_rejected", "idempotent_file_gone", "file_not_available", "file_not_found", "not_found")
 """Codes after which the file on the server is of no more use."""
 STARTS_MAX = 3
-SETTLE_PAUSE_SECONDS = 0.05
-"""Pause while the last files of a group are being sent."""
-EVENTS_PAUSE_SECONDS = 0.25
-"""Pause between two questions whether the events have verified further files."""
-EVENTS_PATIENCE_SECONDS = 5.0
-"""How long no file may become verified before each is completed by a call."""
+GROUPS_AT_START = 2
+"""Groups that begin at once."""
 
 
 class Uploader:
@@ -74,11 +71,8 @@ class Uploader:
         limit = LaneLimit(start=lanes or LANES_START, most=lanes or LANES_MAX)
         self._lanes = Lanes(limit, threads=lanes or LANES_MAX, cancelled=api.cancelled)
         self._sender = Sender(api.transport, self._lanes, api.cancelled)
-        self._lock = threading.Lock()
-        self._sent_groups: list[list[Job]] = []
-        """Groups of small files that the events of the store still have to verify, in the order in which they were sent."""
-        self._verified_at: float | None = None
-        """When the events last verified a file."""
+        self._groups: deque[Group] = deque()
+        """Groups that have not begun."""
 
     def upload(self, items: Iterable[UploadItem]) -> list[UploadResult]:
         """Upload the files and return their results in the same order.
@@ -94,8 +88,9 @@ class Uploader:
                 job.result.file_id, job.result.was_done = job.entry.file_id, True
                 job.transfer.skipped(job.declared.size_bytes)
                 job.transfer.enter(State.DONE)
-        for group in groups:
-            self._lanes.add(lambda group=group: self._begin_group(group))  # type: ignore[misc]  # mypy does not infer the defaults of a lambda
+        self._groups.extend(groups)
+        for _ in range(GROUPS_AT_START):
+            self._begin_next_group()
         for job in alone:
             if job.entry.state != DONE:
                 self._add(job, self._begin, NORMAL)
@@ -222,6 +217,12 @@ class Uploader:
 
     # Groups of small files
 
+    def _begin_next_group(self) -> None:
+        """Queue the start of the next group. It is called again when half of a group has been sent, so that no lane waits for a start."""
+        with suppress(IndexError):
+            group = self._groups.popleft()
+            self._lanes.add(lambda: self._begin_group(group), FIRST)
+
     def _begin_group(self, group: Group) -> None:
         """Start a group with one request, then queue its files. A server without this request gets one start for each file."""
         for job in group.jobs:
@@ -232,14 +233,22 @@ class Uploader:
             for job in group.jobs:
                 if job.entry.state != DONE:
                     self._add(job, self._begin, NORMAL)
+            self._begin_next_group()
             return
         for job, result in started.items():
-            self._guarded(job, lambda job=job, result=result: self._begin_member(group, job, result))  # type: ignore[misc]  # as above
-        waiting = [job for job in group.jobs if job.result.error is None and job.entry.state != DONE]
-        self._journal.save(job.entry for job in waiting)
-        self._lanes.add(lambda: self._settle(waiting), IDLE)
+            self._guarded(job, lambda job=job, result=result: self._begin_member(job, result))  # type: ignore[misc]  # as above
+        unfinished = [job for job in group.jobs if job.result.error is None and job.entry.state != DONE]
+        self._journal.save(job.entry for job in unfinished)
+        sent = [job for job in unfinished if job.entry.state == SENT]
+        waiting = [job for job in unfinished if job.entry.state != SENT]
+        group.expect(sent, sending=len(waiting))
+        for job in waiting:
+            self._add(job, lambda job: self._send_member(group, job), URGENT)
+        if not waiting:
+            self._begin_next_group()
+            self._complete_group(group)
 
-    def _begin_member(self, group: Group, job: Job, request: SignedRequest | ProblemError) -> None:
+    def _begin_member(self, job: Job, request: SignedRequest | ProblemError) -> None:
         if isinstance(request, ProblemError):
             raise request
         job.starts += 1
@@ -248,49 +257,42 @@ class Uploader:
             job.transfer.skipped(job.declared.size_bytes)
         elif job.entry.state != DONE:
             job.entry.state = STARTED
-            self._add(job, lambda job: self._send_whole(job, request, lambda refused: group.renewed(job, refused)), URGENT)
 
-    def _settle(self, group: list[Job]) -> None:
-        """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued.
+    def _send_member(self, group: Group, job: Job) -> None:
+        is_sent = False
+        try:
+            self._send_whole(job, group.request_of(job), lambda refused: group.renewed(job, refused))
+            is_sent = True
+        finally:
+            is_half, is_last = group.ended(job, is_sent=is_sent)
+            if is_half:
+                self._begin_next_group()
+            if is_last:
+                self._lanes.add(lambda: self._complete_group(group), URGENT)
 
-        Only the group that was sent first is looked up, because the events come in about this order.
-        """
-        unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
-        if not unfinished or self._account is None:
-            self._settled(group)
-            return
-        is_sent = all(job.entry.state == SENT for job in unfinished)
-        if not is_sent or (self._is_waiting and not self._is_next(group)):
-            self._cancelled.wait(EVENTS_PAUSE_SECONDS if is_sent else SETTLE_PAUSE_SECONDS)
-            self._lanes.add(lambda: self._settle(group), IDLE)
-            return
-        statuses = self._account.statuses([job.entry.file_id for job in unfinished]) if self._is_waiting else {}
-        done = [job for job in unfinished if not self._is_waiting or statuses.get(job.entry.file_id) == "available"]
-        for job in done:
-            job.entry.state = DONE
-            job.result.file_id = job.entry.file_id
-            job.transfer.enter(State.DONE)
-        self._journal.save(job.entry for job in done)
-        left = [job for job in unfinished if job.entry.state != DONE]
-        now = time.monotonic()
-        if done or self._verified_at is None:
-            self._verified_at = now
-        is_pending = any(statuses.get(job.entry.file_id) == "pending" for job in left)
-        if is_pending and now - self._verified_at < EVENTS_PATIENCE_SECONDS:
-            self._cancelled.wait(EVENTS_PAUSE_SECONDS)
-            self._lanes.add(lambda: self._settle(group), IDLE)
-            return
-        self._settled(group)
+    def _complete_group(self, group: Group) -> None:
+        """Complete the files of a group that the store has by one request, and those that it leaves one by one."""
+        left = list(group.sent)
+        while left:
+            available = self._complete_many(left) if self._is_waiting else left
+            for job in available:
+                job.entry.state = DONE
+                job.result.file_id = job.entry.file_id
+                job.transfer.enter(State.DONE)
+            self._journal.save(job.entry for job in available)
+            left = [job for job in left if job.entry.state != DONE]
+            if not available:
+                break
         for job in left:
             self._add(job, self._complete, NORMAL)
 
-    def _is_next(self, group: list[Job]) -> bool:
-        """Return whether all groups that were sent before this one are verified."""
-        with self._lock:
-            if not any(group is other for other in self._sent_groups):
-                self._sent_groups.append(group)
-            return self._sent_groups[0] is group
-
-    def _settled(self, group: list[Job]) -> None:
-        with self._lock:
-            self._sent_groups = [other for other in self._sent_groups if other is not group]
+    def _complete_many(self, jobs: Sequence[Job]) -> list[Job]:
+        """Complete files by one request, and return those that are available."""
+        try:
+            results = self._account.complete_many([job.entry.file_id for job in jobs]) if self._account else None
+        except NotSignedInError:
+            raise
+        except ProblemError:
+            # The requests for single files show which of them it concerns.
+            return []
+        return [job for job in jobs if results and results.get(job.entry.file_id) == "available"]
