@@ -30,6 +30,10 @@ def without_header(name: str) -> Callable[..., dict[str, str]]:
     return lambda headers, **fields: {other: value for other, value in headers(**fields).items() if other != name}
 
 
+def listed_without_a_digest(_: Callable[..., bool], __: Any, file: File) -> bool:
+    return file.content_type == "application/octet-stream"
+
+
 def any_size(is_as_declared: Callable[..., bool], file: File, stored: StoredObject, crc64nvme: str | None) -> bool:
     return is_as_declared(file, replace(stored, size_bytes=file.size_bytes), crc64nvme)
 

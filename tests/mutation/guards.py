@@ -279,6 +279,24 @@ GUARDS = (
         (f"{API}test_files.py::test_object_that_differs_from_the_declaration_is_rejected_and_deleted",),
     ),
     Guard(
+        "only files with a digest are found by a listing",
+        upload_verification.UploadVerification._is_decided_by_size,
+        (Replace(behaviours.listed_without_a_digest),),
+        ("integration/lifecycle/test_batch_completion.py",),
+    ),
+    Guard(
+        "only files of any type are found by a listing",
+        upload_verification.UploadVerification._is_decided_by_size,
+        (DropCondition(upload_verification.can_be_contradicted),),
+        ("integration/lifecycle/test_batch_completion.py",),
+    ),
+    Guard(
+        "only one's own uploads are completed together",
+        file_rows._pending,
+        (Read(file_access.manageable_by, instead=lambda _: true()),),
+        (f"{API}test_file_batches.py", "integration/lifecycle/test_batch_completion.py"),
+    ),
+    Guard(
         "only a pending file becomes available",
         transitions._accept,
         (DropCondition(FileStatus.PENDING),),

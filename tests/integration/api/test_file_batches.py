@@ -264,12 +264,14 @@ def test_uploads_of_a_batch_are_completed_together(client: httpx.Client, service
     refused = put_object(started[10]["upload"], b"00")
 
     of_stranger = change(client, stranger, "complete", *ids)
+    after_stranger = statuses(client, owner, *ids)
     completed = change(client, owner, "complete", *ids)
     again = change(client, owner, "complete", *ids)
 
     # Only the digest differs: the store refuses it, so that the presence of an object proves its content.
     assert refused.status_code == 400
     assert of_stranger == ["file_forbidden"] * 12
+    assert after_stranger == ["pending"] * 12
     assert completed == again == ["available"] * 10 + ["upload_missing"] * 2
     assert statuses(client, owner, *ids) == ["available"] * 10 + ["pending"] * 2
     assert_quota_is_exact(services, [owner.id])
