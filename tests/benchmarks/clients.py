@@ -36,6 +36,9 @@ SOURCE = CHECKOUT / "clients" / "python" / "src"
 PEERS = ("aws", "s5cmd", "rclone")
 SERVERS = ("emulator", "API", "PostgreSQL")
 START_SECONDS = 120
+IDLE_WAIT_SECONDS = 300
+IDLE_PROCESSOR_SECONDS = 0.1
+"""Processor time of a second in which the servers only look for work."""
 MIB = 1024**2
 
 
@@ -66,7 +69,10 @@ class Site:
         return spent
 
     def empty(self) -> None:
-        """Wait until the server has verified all files, then delete all objects, so that the next candidate finds the same state."""
+        """Wait until the server has verified all files, delete all objects, and wait until the servers are idle.
+
+        So the next candidate finds the same state, and does not compete with work that the one before has left.
+        """
         pending = [sys.executable, "-m", "we_upload", "ls", "--status", "pending", "--limit", "1"]
         while subprocess.run(pending, env=self.environment, check=True, capture_output=True).stdout:
             time.sleep(0.5)
@@ -75,6 +81,13 @@ class Site:
         s3 = session.client("s3", endpoint_url=self.endpoint_url, config=Config(proxies={}, s3={"addressing_style": "path"}))
         while found := s3.list_objects_v2(Bucket=self.bucket).get("Contents"):
             s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": item["Key"]} for item in found], "Quiet": True})
+        busy = sum(self.processor_seconds().values())
+        for _ in range(IDLE_WAIT_SECONDS):
+            time.sleep(1)
+            before, busy = busy, sum(self.processor_seconds().values())
+            if busy - before < IDLE_PROCESSOR_SECONDS:
+                return
+        raise RuntimeError("The servers do not become idle")
 
 
 @dataclass

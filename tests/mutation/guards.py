@@ -106,7 +106,7 @@ from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.sharing import shares
-from lambda_app.storage import content, signed_headers
+from lambda_app.storage import content, signed_headers, sniffing
 from lambda_preview import images
 from tests.mutation import behaviours
 from tests.mutation.edits import DropArgument, DropCheck, DropCondition, Edit, Read, Replace
@@ -287,7 +287,7 @@ GUARDS = (
     Guard(
         "only files of any type are found by a listing",
         upload_verification.UploadVerification._is_decided_by_size,
-        (DropCondition(upload_verification.can_be_contradicted),),
+        (DropCondition(sniffing.can_be_contradicted),),
         ("integration/lifecycle/test_batch_completion.py",),
     ),
     Guard(
