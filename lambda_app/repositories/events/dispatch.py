@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -76,8 +75,7 @@ class LogPosition(NamedTuple):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event of one user."""
 
     owner_id: UUID
@@ -138,7 +136,7 @@ class EventDispatchRepository:
         """Insert the events of users that exist, in this order, with a delivery for each webhook that wants them; return how many."""
         if not events:
             return 0
-        given = json_text({"position": position, **asdict(event)} for position, event in enumerate(events))
+        given = json_text({"position": position, **event._asdict()} for position, event in enumerate(events))
         owner_ids = list({event.owner_id for event in events})
         return int(self._session.execute(*_add(events=given, owner_ids=owner_ids, now=clock.now())).scalar_one())
 

@@ -11,9 +11,10 @@ import boto3  # type: ignore[import-untyped]  # ships no types
 import pytest
 import time_machine
 from botocore.credentials import RefreshableCredentials  # type: ignore[import-untyped]  # ships no types
+from botocore.utils import parse_timestamp as parse_any_timestamp  # type: ignore[import-untyped]  # ships no types
 from pydantic import SecretStr
 
-from lambda_app.core.aws import CONNECT_TIMEOUT_SECONDS, MAX_ATTEMPTS, READ_TIMEOUT_SECONDS, AwsAccess, AwsCredentials
+from lambda_app.core.aws import CONNECT_TIMEOUT_SECONDS, MAX_ATTEMPTS, READ_TIMEOUT_SECONDS, AwsAccess, AwsCredentials, parse_timestamp
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Environment, Settings
 
@@ -295,3 +296,27 @@ def test_signing_in_lambda_loads_neither_boto3_nor_a_botocore_session(environ: d
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
 
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T03:04:05.678Z",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05+01:00",
+        "Fri, 02 Jan 2026 03:04:05 GMT",
+        1767323045,
+        "1767323045",
+    ],
+)
+def test_times_of_responses_are_those_of_botocore(text: Any) -> None:
+    parsed = parse_timestamp(text)
+
+    assert parsed == parse_any_timestamp(text)
+    assert parsed.utcoffset() is not None
+
+
+@pytest.mark.parametrize("text", ["", "Z", "2026-13-01T00:00:00Z", None])
+def test_malformed_times_of_responses_are_errors_of_botocore(text: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        parse_timestamp(text)
