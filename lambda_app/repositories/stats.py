@@ -31,12 +31,12 @@ class DayTraffic(NamedTuple):
     day: date
     uploads: int
     """Uploads that were started."""
-    uploaded_bytes: int
-    """Declared size of these uploads."""
-    downloads: int
-    """Downloads by share links, in hours that have ended."""
+    uploaded_bytes: int | None
+    """Declared size of these uploads; None if an earlier version counted some of them, without their size."""
+    downloads: int | None
+    """Downloads by share links, in hours that have ended; None if an earlier version counted some of the hours."""
     stored_bytes: int | None
-    """Bytes that users were charged for at the end of the last counted hour; None if that was not recorded."""
+    """Bytes that users were charged for when hours of this day were last counted; None if that was not recorded."""
 
 
 class StatsRepository:
@@ -60,14 +60,16 @@ class StatsRepository:
         return {name: getattr(rows[0], name) for name in ("total", "active", "superusers")}, sorted(totals)
 
     def traffic_by_day(self, *, days: int) -> list[DayTraffic]:
-        """Return the traffic of each of the last `days` days (UTC), oldest day first; days without uploads and counted hours are absent.
+        """Return the traffic of today and the `days` - 1 days before it (UTC), oldest day first. Days of which nothing is known are absent.
 
         Hours that `count_ended_hours` has counted come from there, later uploads from the files. Later downloads are not read: among the
         events of the audit log, they would be counted one by one in each request.
         """
         now = clock.now()
-        rows = self._session.execute(*_traffic_by_day(since=now - timedelta(days=days), until=now + HOUR))
-        return [DayTraffic(row[0], int(row[1]), int(row[2]), int(row[3]), row[4]) for row in rows]
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+        rows = self._session.execute(*_traffic_by_day(since=since, until=now + HOUR))
+        # PostgreSQL's sums are decimals.
+        return [DayTraffic(row[0], int(row[1]), *(None if total is None else int(total) for total in row[2:])) for row in rows]
 
     def count_ended_hours(self, *, days: int) -> int:
         """Count the uploads and downloads of each hour of the last `days` days that has ended and is not counted yet.
@@ -107,8 +109,10 @@ def _totals() -> Select[Any]:
 
 @built_once
 def _traffic_by_day(*, since: datetime, until: datetime) -> Select[Any]:
-    counts = (func.coalesce(count, 0).label(name) for name, count in (("bytes", UploadHour.bytes), ("downloads", UploadHour.downloads)))
-    counted = select(UploadHour.hour.label("at"), UploadHour.uploads, *counts, UploadHour.stored_bytes).where(UploadHour.hour >= since)
+    # The size of no uploads is known, also where an earlier version counted them.
+    size = case((UploadHour.uploads == 0, literal(0, BigInteger)), else_=UploadHour.bytes).label("bytes")
+    columns = (UploadHour.hour.label("at"), UploadHour.uploads, size, UploadHour.downloads, UploadHour.stored_bytes)
+    counted = select(*columns).where(UploadHour.hour >= since)
     # The first hour, as a bound that PostgreSQL looks up before it scans the index of creation times.
     uncounted = func.coalesce(select(func.max(UploadHour.hour) + HOUR).scalar_subquery(), since)
     hour: Any = func.date_trunc("hour", File.created_at, "UTC")
@@ -122,8 +126,8 @@ def _traffic_by_day(*, since: datetime, until: datetime) -> Select[Any]:
     day: Any = cast(func.timezone("UTC", hours.c.at), Date)
     newest_first = func.array_agg(aggregate_order_by(hours.c.stored_bytes, hours.c.at.desc()), type_=ARRAY(BigInteger))
     stored = newest_first.filter(hours.c.stored_bytes.is_not(None))[1]
-    sums = (func.sum(hours.c[name]) for name in ("uploads", "bytes", "downloads"))
-    return select(day, *sums, stored).group_by(day).order_by(day)
+    bytes_, downloads = (case((func.bool_and(count.is_not(None)), func.sum(count))) for count in (hours.c.bytes, hours.c.downloads))
+    return select(day, func.sum(hours.c.uploads), bytes_, downloads, stored).group_by(day).order_by(day)
 
 
 @built_once
