@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Date, Delete, Select, and_, case, cast, column, delete, func, literal, null, select, true
+from sqlalchemy import BigInteger, Date, Delete, Select, and_, case, cast, delete, func, literal, null, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
@@ -74,20 +74,20 @@ class StatsRepository:
     def count_ended_hours(self, *, days: int) -> int:
         """Count the uploads and downloads of each hour of the last `days` days that has ended and is not counted yet.
 
-        Returns the number of hours. Deletes older hours. Each day is a transaction of its own, whose time is bounded.
+        Returns the number of hours. Deletes older hours. Each hour is a transaction of its own: a statement that counts many busy hours
+        would exceed the timeout in each run.
         """
         now = clock.now()
         ended = (now - HOUR_GRACE).replace(minute=0, second=0, microsecond=0)
         oldest = ended - timedelta(days=days)
         self._session.execute(*_delete_hours(before=oldest))
         newest: datetime | None = self._session.execute(*_newest_hour()).scalar_one()
-        begin = oldest if newest is None else newest + HOUR
-        hours = 0
-        while begin < ended:
-            end = min(begin + timedelta(days=1), ended)
-            hours += len(self._session.execute(*_count_hours(begin=begin, last=end - HOUR, end=end, current=ended - HOUR)).all())
-            begin = end
-        return hours
+        hour = oldest if newest is None else newest + HOUR
+        counted = 0
+        while hour < ended:
+            counted += len(self._session.execute(*_count_hour(hour=hour, end=hour + HOUR, current=ended - HOUR)).all())
+            hour += HOUR
+        return counted
 
 
 @built_once
@@ -141,25 +141,18 @@ def _newest_hour() -> Select[datetime]:
 
 
 @built_once
-def _count_hours(*, begin: datetime, last: datetime, end: datetime, current: datetime) -> ReturningInsert[datetime]:
-    """Return the statement that counts each hour from `begin` to `end`; hours without uploads too, to show that they are counted.
+def _count_hour(*, hour: datetime, end: datetime, current: datetime) -> ReturningInsert[datetime]:
+    """Return the statement that counts an hour; one without uploads too, to show that it is counted.
 
-    The `current` hour, if it is among them, gets what is stored now.
+    The `current` hour gets what is stored now.
     """
-    hour_type = UploadHour.__table__.c.hour.type
-    series = func.generate_series(as_column(begin, hour_type), as_column(last, hour_type), HOUR)
-    hours = series.table_valued(column("hour", hour_type)).render_derived(name="hours")
-    started: Any = func.date_trunc("hour", File.created_at, "UTC")
-    uploads = (func.count().label("uploads"), func.sum(File.size_bytes).label("bytes"))
-    files = select(started.label("hour"), *uploads).where(File.created_at >= begin, File.created_at < end)
-    counted = files.group_by(started).subquery("counted")
-    logged: Any = func.date_trunc("hour", AuditEvent.at, "UTC")
-    is_download = (AuditEvent.at >= begin, AuditEvent.at < end, AuditEvent.action == "share.downloaded")
-    events = select(logged.label("hour"), func.count().label("downloads")).where(*is_download).group_by(logged).subquery("events")
+    uploads = (func.count().label("uploads"), func.coalesce(func.sum(File.size_bytes), 0).label("bytes"))
+    counted = select(*uploads).where(File.created_at >= hour, File.created_at < end).subquery("counted")
+    is_download = (AuditEvent.at >= hour, AuditEvent.at < end, AuditEvent.action == "share.downloaded")
+    events = select(func.count().label("downloads")).where(*is_download).subquery("events")
     stored = select(func.coalesce(func.sum(User.bytes_used), 0)).scalar_subquery()
-    counts = (func.coalesce(count, 0) for count in (counted.c.uploads, counted.c.bytes, events.c.downloads))
-    rows = select(hours.c.hour, *counts, case((hours.c.hour == current, stored)))
-    joined = hours.outerjoin(counted, counted.c.hour == hours.c.hour).outerjoin(events, events.c.hour == hours.c.hour)
+    at = as_column(hour, UploadHour.__table__.c.hour.type)
+    rows = select(at, counted.c.uploads, counted.c.bytes, events.c.downloads, case((at == current, stored)))
     names = ["hour", "uploads", "bytes", "downloads", "stored_bytes"]
-    new = insert(table_of(UploadHour)).from_select(names, rows.select_from(joined)).on_conflict_do_nothing()
+    new = insert(table_of(UploadHour)).from_select(names, rows.select_from(counted.join(events, true()))).on_conflict_do_nothing()
     return new.returning(UploadHour.hour).execution_options(**OWN_TRANSACTION)

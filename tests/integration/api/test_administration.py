@@ -10,7 +10,8 @@ import httpx
 import pytest
 import time_machine
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import Insert, func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
@@ -169,6 +170,29 @@ def test_hours_of_an_earlier_version_have_uploads_only(own_session: Session) -> 
         DayTraffic(day + timedelta(days=1), 3, None, None, 70),
         DayTraffic(day + timedelta(days=2), 0, 0, None, None),
     ]
+
+
+def test_hours_are_counted_in_statements_of_their_own(own_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats, now = StatsRepository(own_session), datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+    with time_machine.travel(now, tick=False):
+        stats.count_ended_hours(days=1)
+    counted, execute = [], own_session.execute
+
+    def fail_after_three(statement: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(statement, Insert):
+            counted.append(statement)
+            if len(counted) > 3:
+                raise OperationalError("INSERT", {}, Exception("canceling statement due to statement timeout"))
+        return execute(statement, *args, **options)
+
+    with time_machine.travel(now + timedelta(hours=5), tick=False):
+        monkeypatch.setattr(own_session, "execute", fail_after_three)
+        with pytest.raises(OperationalError):
+            stats.count_ended_hours(days=1)
+        monkeypatch.undo()
+
+        # The hours before the failure stay counted.
+        assert stats.count_ended_hours(days=1) == 2
 
 
 @pytest.mark.parametrize(("days", "first"), [(1, "2026-03-04"), (2, "2026-03-03")])
