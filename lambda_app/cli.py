@@ -303,10 +303,12 @@ def purge() -> None:
     Also counts the uploads of the hours that have ended, for the statistics.
     """
     with _services() as services:
-        with services.unit_of_work() as session:
-            maintenance = services.maintenance(session)
-            maintenance.count_uploads()
-            removed = maintenance.purge()
+        try:
+            with services.unit_of_work() as session:
+                services.maintenance(session).count_uploads()
+        finally:
+            with services.unit_of_work() as session:
+                removed = services.maintenance(session).purge()
         click.echo(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in removed.items()))
 
 

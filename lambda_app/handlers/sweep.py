@@ -36,10 +36,13 @@ def run_sweep(services: Services, *, budget_seconds: float, is_dry: bool = False
         report = services.sweep(session).run(budget_seconds=max(1.0, budget_seconds - (monotonic() - started_at)), is_dry=is_dry)
     counts = asdict(report) | asdict(archives)
     if not is_dry:
-        with services.unit_of_work() as session:
-            maintenance = services.maintenance(session)
-            counts["counted_hours"] = maintenance.count_uploads()
-            counts |= {f"forgotten_{kind}": count for kind, count in maintenance.purge().items()}
+        try:
+            with services.unit_of_work() as session:
+                counts["counted_hours"] = services.maintenance(session).count_uploads()
+        finally:
+            # Expired rows are deleted even if the count fails. Its error then ends the run.
+            with services.unit_of_work() as session:
+                counts |= {f"forgotten_{kind}": count for kind, count in services.maintenance(session).purge().items()}
     # An error raises the alarm ErrorLines: nothing else shows that S3 or the database refuses the sweep.
     level = logging.ERROR if counts["failures"] or counts["archive_failures"] else logging.INFO
     logger.log(level, "sweep", extra={"fields": counts})

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Date, Delete, Select, and_, case, cast, column, delete, func, literal, null, select, true
+from sqlalchemy import BigInteger, Date, Delete, Select, and_, case, cast, delete, func, literal, null, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
@@ -31,12 +31,12 @@ class DayTraffic(NamedTuple):
     day: date
     uploads: int
     """Uploads that were started."""
-    uploaded_bytes: int
-    """Declared size of these uploads."""
-    downloads: int
-    """Downloads by share links, in hours that have ended."""
+    uploaded_bytes: int | None
+    """Declared size of these uploads; None if an earlier version counted some of them, without their size."""
+    downloads: int | None
+    """Downloads by share links, in hours that have ended; None if an earlier version counted some of the hours."""
     stored_bytes: int | None
-    """Bytes that users were charged for at the end of the last counted hour; None if that was not recorded."""
+    """Bytes that users were charged for when hours of this day were last counted; None if that was not recorded."""
 
 
 class StatsRepository:
@@ -60,32 +60,34 @@ class StatsRepository:
         return {name: getattr(rows[0], name) for name in ("total", "active", "superusers")}, sorted(totals)
 
     def traffic_by_day(self, *, days: int) -> list[DayTraffic]:
-        """Return the traffic of each of the last `days` days (UTC), oldest day first; days without uploads and counted hours are absent.
+        """Return the traffic of today and the `days` - 1 days before it (UTC), oldest day first. Days of which nothing is known are absent.
 
         Hours that `count_ended_hours` has counted come from there, later uploads from the files. Later downloads are not read: among the
         events of the audit log, they would be counted one by one in each request.
         """
         now = clock.now()
-        rows = self._session.execute(*_traffic_by_day(since=now - timedelta(days=days), until=now + HOUR))
-        return [DayTraffic(row[0], int(row[1]), int(row[2]), int(row[3]), row[4]) for row in rows]
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+        rows = self._session.execute(*_traffic_by_day(since=since, until=now + HOUR))
+        # PostgreSQL's sums are decimals.
+        return [DayTraffic(row[0], int(row[1]), *(None if total is None else int(total) for total in row[2:])) for row in rows]
 
     def count_ended_hours(self, *, days: int) -> int:
         """Count the uploads and downloads of each hour of the last `days` days that has ended and is not counted yet.
 
-        Returns the number of hours. Deletes older hours. Each day is a transaction of its own, whose time is bounded.
+        Returns the number of hours. Deletes older hours. Each hour is a transaction of its own: a statement that counts many busy hours
+        would exceed the timeout in each run.
         """
         now = clock.now()
         ended = (now - HOUR_GRACE).replace(minute=0, second=0, microsecond=0)
         oldest = ended - timedelta(days=days)
         self._session.execute(*_delete_hours(before=oldest))
         newest: datetime | None = self._session.execute(*_newest_hour()).scalar_one()
-        begin = oldest if newest is None else newest + HOUR
-        hours = 0
-        while begin < ended:
-            end = min(begin + timedelta(days=1), ended)
-            hours += len(self._session.execute(*_count_hours(begin=begin, last=end - HOUR, end=end, current=ended - HOUR)).all())
-            begin = end
-        return hours
+        hour = oldest if newest is None else newest + HOUR
+        counted = 0
+        while hour < ended:
+            counted += len(self._session.execute(*_count_hour(hour=hour, end=hour + HOUR, current=ended - HOUR)).all())
+            hour += HOUR
+        return counted
 
 
 @built_once
@@ -107,8 +109,10 @@ def _totals() -> Select[Any]:
 
 @built_once
 def _traffic_by_day(*, since: datetime, until: datetime) -> Select[Any]:
-    counts = (func.coalesce(count, 0).label(name) for name, count in (("bytes", UploadHour.bytes), ("downloads", UploadHour.downloads)))
-    counted = select(UploadHour.hour.label("at"), UploadHour.uploads, *counts, UploadHour.stored_bytes).where(UploadHour.hour >= since)
+    # The size of no uploads is known, also where an earlier version counted them.
+    size = case((UploadHour.uploads == 0, literal(0, BigInteger)), else_=UploadHour.bytes).label("bytes")
+    columns = (UploadHour.hour.label("at"), UploadHour.uploads, size, UploadHour.downloads, UploadHour.stored_bytes)
+    counted = select(*columns).where(UploadHour.hour >= since)
     # The first hour, as a bound that PostgreSQL looks up before it scans the index of creation times.
     uncounted = func.coalesce(select(func.max(UploadHour.hour) + HOUR).scalar_subquery(), since)
     hour: Any = func.date_trunc("hour", File.created_at, "UTC")
@@ -122,8 +126,8 @@ def _traffic_by_day(*, since: datetime, until: datetime) -> Select[Any]:
     day: Any = cast(func.timezone("UTC", hours.c.at), Date)
     newest_first = func.array_agg(aggregate_order_by(hours.c.stored_bytes, hours.c.at.desc()), type_=ARRAY(BigInteger))
     stored = newest_first.filter(hours.c.stored_bytes.is_not(None))[1]
-    sums = (func.sum(hours.c[name]) for name in ("uploads", "bytes", "downloads"))
-    return select(day, *sums, stored).group_by(day).order_by(day)
+    bytes_, downloads = (case((func.bool_and(count.is_not(None)), func.sum(count))) for count in (hours.c.bytes, hours.c.downloads))
+    return select(day, func.sum(hours.c.uploads), bytes_, downloads, stored).group_by(day).order_by(day)
 
 
 @built_once
@@ -137,25 +141,18 @@ def _newest_hour() -> Select[datetime]:
 
 
 @built_once
-def _count_hours(*, begin: datetime, last: datetime, end: datetime, current: datetime) -> ReturningInsert[datetime]:
-    """Return the statement that counts each hour from `begin` to `end`; hours without uploads too, to show that they are counted.
+def _count_hour(*, hour: datetime, end: datetime, current: datetime) -> ReturningInsert[datetime]:
+    """Return the statement that counts an hour; one without uploads too, to show that it is counted.
 
-    The `current` hour, if it is among them, gets what is stored now.
+    The `current` hour gets what is stored now.
     """
-    hour_type = UploadHour.__table__.c.hour.type
-    series = func.generate_series(as_column(begin, hour_type), as_column(last, hour_type), HOUR)
-    hours = series.table_valued(column("hour", hour_type)).render_derived(name="hours")
-    started: Any = func.date_trunc("hour", File.created_at, "UTC")
-    uploads = (func.count().label("uploads"), func.sum(File.size_bytes).label("bytes"))
-    files = select(started.label("hour"), *uploads).where(File.created_at >= begin, File.created_at < end)
-    counted = files.group_by(started).subquery("counted")
-    logged: Any = func.date_trunc("hour", AuditEvent.at, "UTC")
-    is_download = (AuditEvent.at >= begin, AuditEvent.at < end, AuditEvent.action == "share.downloaded")
-    events = select(logged.label("hour"), func.count().label("downloads")).where(*is_download).group_by(logged).subquery("events")
+    uploads = (func.count().label("uploads"), func.coalesce(func.sum(File.size_bytes), 0).label("bytes"))
+    counted = select(*uploads).where(File.created_at >= hour, File.created_at < end).subquery("counted")
+    is_download = (AuditEvent.at >= hour, AuditEvent.at < end, AuditEvent.action == "share.downloaded")
+    events = select(func.count().label("downloads")).where(*is_download).subquery("events")
     stored = select(func.coalesce(func.sum(User.bytes_used), 0)).scalar_subquery()
-    counts = (func.coalesce(count, 0) for count in (counted.c.uploads, counted.c.bytes, events.c.downloads))
-    rows = select(hours.c.hour, *counts, case((hours.c.hour == current, stored)))
-    joined = hours.outerjoin(counted, counted.c.hour == hours.c.hour).outerjoin(events, events.c.hour == hours.c.hour)
+    at = as_column(hour, UploadHour.__table__.c.hour.type)
+    rows = select(at, counted.c.uploads, counted.c.bytes, events.c.downloads, case((at == current, stored)))
     names = ["hour", "uploads", "bytes", "downloads", "stored_bytes"]
-    new = insert(table_of(UploadHour)).from_select(names, rows.select_from(joined)).on_conflict_do_nothing()
+    new = insert(table_of(UploadHour)).from_select(names, rows.select_from(counted.join(events, true()))).on_conflict_do_nothing()
     return new.returning(UploadHour.hour).execution_options(**OWN_TRANSACTION)

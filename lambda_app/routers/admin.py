@@ -43,7 +43,7 @@ ActionQuery = Annotated[
 ]
 SinceQuery = Annotated[Instant | None, Query(description="Only events at or after this time, with time zone: `2026-01-31T12:00:00Z`.")]
 UntilQuery = Annotated[Instant | None, Query(description="Only events before this time, with time zone: `2026-01-31T12:00:00Z`.")]
-DaysQuery = Annotated[int, Query(ge=1, le=STATS_DAYS_MAX, description="The statistics of each day begin so many days ago."), ONLY_DIGITS]
+DaysQuery = Annotated[int, Query(ge=1, le=STATS_DAYS_MAX, description="Number of days, in UTC: today and those before it."), ONLY_DIGITS]
 SeqQuery = Annotated[
     int | None,
     Query(ge=1, le=2**63 - 1, description="The `seq` of the last event on the previous page. Returns older events."),

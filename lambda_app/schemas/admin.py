@@ -100,9 +100,15 @@ class DayTraffic(ResponseModel):
 
     day: date = Field(description="The day, in UTC.")
     uploads: int = Field(description="Number of uploads that were started.")
-    uploaded_bytes: int = Field(description="Declared size of these uploads.")
-    downloads: int = Field(description="Number of downloads by share links, in hours that have ended.")
-    stored_bytes: int | None = Field(description="Bytes that all users were charged for late on this day; null if that was not recorded.")
+    uploaded_bytes: int | None = Field(
+        description="Declared size of these uploads; null if an earlier version counted some of them, without their size."
+    )
+    downloads: int | None = Field(
+        description="Downloads by share links in the hours that have been counted; null if an earlier version counted some of them."
+    )
+    stored_bytes: int | None = Field(
+        description="Bytes that all users were charged for when hours of this day were last counted; null if that was not recorded."
+    )
 
 
 class Stats(BaseModel):
@@ -110,7 +116,9 @@ class Stats(BaseModel):
 
     users: UserTotals = Field(description="How many accounts there are.")
     files: list[FileTotals] = Field(description="Totals of the files, by status.")
-    uploads_by_day: list[DayTotal] = Field(description="Uploads of the last days, oldest day first. Days without uploads are absent.")
+    uploads_by_day: list[DayTotal] = Field(
+        description="Uploads of today and the days before it, oldest day first. Days without uploads are absent."
+    )
     traffic_by_day: list[DayTraffic] = Field(
-        description="Traffic of the last days, oldest day first. Days of which nothing is known are absent."
+        description="Traffic of today and the days before it, oldest day first. Days of which nothing is known are absent."
     )

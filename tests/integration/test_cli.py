@@ -24,10 +24,12 @@ from lambda_app.factory import Services
 from lambda_app.handlers import object_created, sweep
 from lambda_app.handlers.processes import process_services
 from lambda_app.models import User
+from lambda_app.repositories.stats import StatsRepository
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.archives.sweep import ArchiveSweepReport, ArchiveSweepService
 from lambda_app.services.files import usage
 from lambda_app.services.files.sweep import SweepReport, SweepService
+from lambda_app.services.maintenance import MaintenanceService
 from tests.support import preview_samples as samples
 from tests.support.accounts import Account, make_file, sign_in, start_upload
 from tests.support.gateway import GatewayTransport
@@ -294,6 +296,25 @@ def test_sweep_handler_returns_its_report(
     process_services.cache_clear()
     assert (report["is_finished"], report["failures"]) == (True, 0)
     assert answer == {"batchItemFailures": []}
+
+
+def test_sweep_deletes_expired_rows_although_the_count_fails(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    purged: list[MaintenanceService] = []
+
+    def fail(_self: StatsRepository, **_: int) -> int:
+        raise TimeoutError("The count takes too long")
+
+    def purge(self: MaintenanceService) -> dict[str, int]:
+        purged.append(self)
+        return {}
+
+    monkeypatch.setattr(StatsRepository, "count_ended_hours", fail)
+    monkeypatch.setattr(MaintenanceService, "purge", purge)
+
+    with pytest.raises(TimeoutError):
+        sweep.run_sweep(services, budget_seconds=5)
+
+    assert len(purged) == 1
 
 
 def test_failed_sweep_of_the_function_logs_an_error(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { lastDays, niceCeiling, sparkPoints } from "../src/admin/bar-chart";
+import { knownOf, lastDays, niceCeiling, sparkPoints, sumOf } from "../src/admin/bar-chart";
 import { fitMiddle } from "../src/core/fit-middle";
 import { isNearEnd, listWindow } from "../src/core/list-window";
 import { columnsFor } from "../src/files/grid-columns";
@@ -100,6 +100,13 @@ describe("the filters in an address", () => {
 describe("the chart of days", () => {
   it("has every day up to today", () => {
     expect(lastDays(3, new Date("2026-11-27T01:00:00Z"))).toEqual(["2026-11-25", "2026-11-26", "2026-11-27"]);
+  });
+
+  it("has no sum where a value is not known", () => {
+    expect(sumOf([1, 0, 2])).toBe(3);
+    expect(sumOf([1, null, 2])).toBeNull();
+    expect(sumOf([null, 0])).toBeNull();
+    expect(knownOf([1, null, 0])).toEqual([1, 0]);
   });
 
   it("draws a curve from edge to edge, with the largest value at the top", () => {

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import time_machine
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import Insert, func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
@@ -147,15 +148,66 @@ def test_traffic_of_a_day_has_bytes_downloads_and_storage(own_session: Session) 
     assert uncounted == [DayTraffic(noon.date(), 2, 750, 0, None)]
     assert counted[-1] == DayTraffic(noon.date(), 2, 750, 2, 750)
     # The hours that were counted together with the current one have no storage: it was not recorded at their end.
-    assert [(day.uploads, day.stored_bytes) for day in counted[:-1]] == [(0, None), (0, None)]
+    assert counted[:-1] == [DayTraffic(noon.date() - timedelta(days=1), 0, 0, 0, None)]
 
 
 def test_hours_of_an_earlier_version_have_uploads_only(own_session: Session) -> None:
-    stats, now = StatsRepository(own_session), clock.now()
-    own_session.add(UploadHour(hour=now.replace(minute=0, second=0, microsecond=0) - timedelta(days=1), uploads=3))
+    stats, midnight = StatsRepository(own_session), datetime(2026, 3, 4, tzinfo=UTC)
+    own_session.add(UploadHour(hour=midnight, uploads=3))
+    # The day on which the new version was installed: what is known of it is not all.
+    own_session.add(UploadHour(hour=midnight + timedelta(days=1), uploads=2))
+    own_session.add(UploadHour(hour=midnight + timedelta(days=1, hours=1), uploads=1, bytes=50, downloads=4, stored_bytes=70))
+    # No uploads have no bytes.
+    own_session.add(UploadHour(hour=midnight + timedelta(days=2), uploads=0))
     own_session.commit()
 
-    assert stats.traffic_by_day(days=2) == [DayTraffic((now - timedelta(days=1)).date(), 3, 0, 0, None)]
+    with time_machine.travel(midnight + timedelta(days=2, hours=12), tick=False):
+        traffic = stats.traffic_by_day(days=3)
+
+    day = midnight.date()
+    assert traffic == [
+        DayTraffic(day, 3, None, None, None),
+        DayTraffic(day + timedelta(days=1), 3, None, None, 70),
+        DayTraffic(day + timedelta(days=2), 0, 0, None, None),
+    ]
+
+
+def test_hours_are_counted_in_statements_of_their_own(own_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats, now = StatsRepository(own_session), datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+    with time_machine.travel(now, tick=False):
+        stats.count_ended_hours(days=1)
+    counted, execute = [], own_session.execute
+
+    def fail_after_three(statement: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(statement, Insert):
+            counted.append(statement)
+            if len(counted) > 3:
+                raise OperationalError("INSERT", {}, Exception("canceling statement due to statement timeout"))
+        return execute(statement, *args, **options)
+
+    with time_machine.travel(now + timedelta(hours=5), tick=False):
+        monkeypatch.setattr(own_session, "execute", fail_after_three)
+        with pytest.raises(OperationalError):
+            stats.count_ended_hours(days=1)
+        monkeypatch.undo()
+
+        # The hours before the failure stay counted.
+        assert stats.count_ended_hours(days=1) == 2
+
+
+@pytest.mark.parametrize(("days", "first"), [(1, "2026-03-04"), (2, "2026-03-03")])
+def test_stats_have_whole_days(own_session: Session, days: int, first: str) -> None:
+    stats, midnight = StatsRepository(own_session), datetime(2026, 3, 4, tzinfo=UTC)
+    for age in range(4):
+        add_file(own_session, midnight - timedelta(days=age))
+        add_file(own_session, midnight - timedelta(days=age) + timedelta(hours=23))
+
+    for time in (midnight + timedelta(hours=23), midnight + timedelta(hours=23, minutes=59)):
+        with time_machine.travel(time, tick=False):
+            traffic = stats.traffic_by_day(days=days)
+
+        assert traffic[0].day == date.fromisoformat(first)
+        assert [day.uploads for day in traffic] == [2] * days
 
 
 def test_stats_show_the_days_that_are_asked_for(client: httpx.Client, owner: Account, admin: Account) -> None:
@@ -164,10 +216,10 @@ def test_stats_show_the_days_that_are_asked_for(client: httpx.Client, owner: Acc
     stats = client.get(STATS, params={"days": 1}, headers=admin.headers).json()
 
     days = stats["traffic_by_day"]
-    assert 1 <= len(days) <= 3
-    assert sum(day["uploads"] for day in days) >= 1
-    assert sum(day["uploaded_bytes"] for day in days) >= 7
-    assert stats["uploads_by_day"] == [{"day": day["day"], "uploads": day["uploads"]} for day in days if day["uploads"]]
+    assert len(days) == 1
+    assert days[0]["uploads"] >= 1
+    assert days[0]["uploaded_bytes"] >= 7
+    assert stats["uploads_by_day"] == [{"day": day["day"], "uploads": day["uploads"]} for day in days]
 
 
 @pytest.mark.parametrize("days", ["0", str(STATS_DAYS_MAX + 1), "seven"])

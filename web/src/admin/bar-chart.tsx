@@ -6,7 +6,8 @@ import { fmt } from "../core/language";
 export interface DayValue {
   /** In ISO 8601. */
   readonly day: string;
-  readonly value: number;
+  /** Null where it is not known. Such a day has no bar. */
+  readonly value: number | null;
 }
 
 const BASE = 140;
@@ -27,6 +28,13 @@ export function lastDays(count: number, today: Date): readonly string[] {
   return Array.from({ length: count }, (_, index) => new Date(today.getTime() - (count - 1 - index) * 86_400_000).toISOString().slice(0, 10));
 }
 
+export const knownOf = (values: readonly (number | null)[]) => values.filter((value) => value !== null);
+
+/** Return the sum; null where a value is not known. */
+export function sumOf(values: readonly (number | null)[]): number | null {
+  return values.reduce((total, value) => (total === null || value === null ? null : total + value), 0);
+}
+
 /** Return the date as it is written on an axis. */
 export const dayLabel = (day: string) => fmt.shortDay(new Date(`${day}T00:00`));
 
@@ -37,7 +45,7 @@ function isWeekend(day: string): boolean {
 
 interface BarChartProps {
   readonly days: readonly DayValue[];
-  readonly format: (value: number) => string;
+  readonly format: (value: number | null) => string;
   /** What the chart shows, for those who do not see it. */
   readonly label: string;
 }
@@ -53,7 +61,7 @@ export function BarChart({ days, format, label }: BarChartProps) {
     observer.observe(node);
     return () => observer.disconnect();
   }, []);
-  const highest = niceCeiling(Math.max(...days.map((day) => day.value)));
+  const highest = niceCeiling(Math.max(...days.map((day) => day.value ?? 0)));
   const step = (width - LEFT) / days.length;
   const middle = Math.floor(days.length / 2);
   const dates = [
@@ -83,7 +91,7 @@ export function BarChart({ days, format, label }: BarChartProps) {
         );
       })}
       {days.map((day, index) => {
-        const height = (day.value / highest) * (BASE - TOP);
+        const height = ((day.value ?? 0) / highest) * (BASE - TOP);
         return (
           <rect
             key={day.day}

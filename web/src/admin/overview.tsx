@@ -3,7 +3,7 @@
 import type { Stats } from "@we-upload/client";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { BarChart, dayLabel, lastDays, Spark } from "./bar-chart";
+import { BarChart, dayLabel, knownOf, lastDays, Spark, sumOf } from "./bar-chart";
 import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
@@ -32,17 +32,21 @@ export function Overview() {
 }
 
 const NO_TRAFFIC = { uploads: 0, uploaded_bytes: 0, downloads: 0, stored_bytes: null };
+const UNKNOWN = "–";
+const numberText = (value: number | null) => (value === null ? UNKNOWN : fmt.number(value));
+const bytesText = (value: number | null) => (value === null ? UNKNOWN : fmt.bytes(value));
 
 function Figures({ days, stats }: { readonly days: Period; readonly stats: Stats }) {
   const [isTable, setTable] = useState(false);
   const of = (status: string) => stats.files.find((row) => row.status === status) ?? { files: 0, bytes: 0 };
   const stored = of("available").bytes + of("pending").bytes + of("trashed").bytes;
   const known = new Map(stats.traffic_by_day.map((day) => [day.day, day]));
-  const traffic = lastDays(days, new Date()).map((day) => ({ ...NO_TRAFFIC, ...known.get(day), day }));
-  const sum = (count: (day: Traffic) => number) => traffic.reduce((total, day) => total + count(day), 0);
+  const traffic: readonly Traffic[] = lastDays(days, new Date()).map((day) => ({ ...NO_TRAFFIC, ...known.get(day), day }));
   const recorded = traffic.filter((day) => day.stored_bytes !== null);
-  const uploaded = traffic.map(({ day, uploaded_bytes }) => ({ day, value: uploaded_bytes }));
-  const sizes = uploaded.map((day) => day.value);
+  const uploads = traffic.map((day) => day.uploads);
+  const sizes = traffic.map((day) => day.uploaded_bytes);
+  const downloads = traffic.map((day) => day.downloads);
+  const hasUploads = uploads.some((count) => count > 0);
   const [figure = "", unit = ""] = fmt.bytes(stored).split(" ");
   return (
     <div class="stack">
@@ -50,35 +54,31 @@ function Figures({ days, stats }: { readonly days: Period; readonly stats: Stats
         <Figure label={s.admin.stored} value={figure} unit={unit} text={changeText(stored, recorded[0]) ?? s.admin.inTrash(fmt.bytes(of("trashed").bytes))}>
           <Spark values={[...recorded.map((day) => day.stored_bytes ?? 0), stored]} />
         </Figure>
-        <Figure label={s.admin.downloads} value={fmt.number(sum((day) => day.downloads))} text={s.admin.lastDays(days)}>
-          <Spark values={traffic.map((day) => day.downloads)} />
+        <Figure label={s.admin.downloads} value={numberText(sumOf(downloads))} text={s.admin.lastDays(days)}>
+          <Spark values={knownOf(downloads)} />
         </Figure>
-        <Figure label={s.admin.uploads} value={fmt.number(sum((day) => day.uploads))} text={s.admin.inDays(fmt.bytes(sum((day) => day.uploaded_bytes)), days)}>
-          <Spark values={traffic.map((day) => day.uploads)} />
+        <Figure label={s.admin.uploads} value={numberText(sumOf(uploads))} text={s.admin.inDays(bytesText(sumOf(sizes)), days)}>
+          <Spark values={uploads} />
         </Figure>
         <Figure label={s.admin.accounts} value={fmt.number(stats.users.total)} text={s.admin.activeAndSuper(stats.users.active, stats.users.superusers)} />
       </div>
       <section class="card pad stack">
         <div class="row between wrap">
           <h2>{s.admin.uploadsEachDay}</h2>
-          <button type="button" class="link" aria-pressed={isTable} onClick={() => setTable(!isTable)}>
+          <button type="button" class="link" onClick={() => setTable(!isTable)}>
             {isTable ? s.admin.asChart : s.admin.asTable}
           </button>
         </div>
         {isTable ? (
           <DayTable traffic={traffic} />
-        ) : Math.max(...sizes) === 0 ? (
-          <p class="soft">{s.admin.noUploads}</p>
+        ) : hasUploads ? (
+          <BarChart days={traffic.map(({ day, uploaded_bytes }) => ({ day, value: uploaded_bytes }))} format={bytesText} label={chartLabel(traffic)} />
         ) : (
-          <>
-            <BarChart
-              days={uploaded}
-              format={fmt.bytes}
-              label={s.admin.chartLabel(dayLabel(uploaded[0]?.day ?? ""), dayLabel(uploaded.at(-1)?.day ?? ""), fmt.bytes(Math.min(...sizes)), fmt.bytes(Math.max(...sizes)))}
-            />
-            <p class="hint">{s.admin.weekends}</p>
-          </>
+          <p class="soft">{s.admin.noUploads}</p>
         )}
+        <p class="hint">
+          {s.admin.inUtc} {!isTable && hasUploads && s.admin.weekends}
+        </p>
       </section>
       <section class="card">
         <h2 class="pad tight">{s.admin.filesByState}</h2>
@@ -98,6 +98,11 @@ function Figures({ days, stats }: { readonly days: Period; readonly stats: Stats
 }
 
 type Traffic = Stats["traffic_by_day"][number];
+
+function chartLabel(traffic: readonly Traffic[]): string {
+  const sizes = knownOf(traffic.map((day) => day.uploaded_bytes)).sort((one, other) => one - other);
+  return s.admin.chartLabel(dayLabel(traffic[0]?.day ?? ""), dayLabel(traffic.at(-1)?.day ?? ""), bytesText(sizes[0] ?? null), bytesText(sizes.at(-1) ?? null));
+}
 
 /** Return how much more or less is stored than on the first day that is known; null where nothing is known or nothing changed. */
 function changeText(stored: number, first: Traffic | undefined): string | null {
@@ -135,9 +140,9 @@ function DayTable({ traffic }: { readonly traffic: readonly Traffic[] }) {
       columns={[
         { head: s.admin.day, cell: ({ day }) => dayLabel(day) },
         { head: s.admin.uploads, class: "num", cell: ({ uploads }) => fmt.number(uploads) },
-        { head: t.files.size, class: "num", cell: ({ uploaded_bytes }) => fmt.bytes(uploaded_bytes) },
-        { head: s.admin.downloads, class: "num", cell: ({ downloads }) => fmt.number(downloads) },
-        { head: s.admin.stored, class: "num wide", cell: ({ stored_bytes }) => (stored_bytes === null ? "–" : fmt.bytes(stored_bytes)) },
+        { head: t.files.size, class: "num", cell: ({ uploaded_bytes }) => bytesText(uploaded_bytes) },
+        { head: s.admin.downloads, class: "num", cell: ({ downloads }) => numberText(downloads) },
+        { head: s.admin.stored, class: "num wide", cell: ({ stored_bytes }) => bytesText(stored_bytes) },
       ]}
       rows={traffic}
       keyOf={({ day }) => day}
