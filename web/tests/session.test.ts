@@ -2,10 +2,12 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 
 const ACCOUNT = { id: "one", email: "mara@example.com" };
 
-const { browser, restore, endSession } = vi.hoisted(() => ({
+const { browser, restore, endSession, serverSignOut, tellThatSignOutFailed } = vi.hoisted(() => ({
   browser: { mark: null as string | null, onMark: (_mark: string | null) => {}, onEnd: () => {}, reloads: 0 },
   restore: vi.fn(),
   endSession: vi.fn((leave: (isWanted?: boolean) => void) => leave()),
+  serverSignOut: vi.fn(async () => {}),
+  tellThatSignOutFailed: vi.fn(),
 }));
 
 vi.mock("../src/core/preferences", () => ({
@@ -18,12 +20,12 @@ vi.mock("../src/core/preferences", () => ({
   },
 }));
 vi.mock("../src/core/api", () => ({
-  api: { accounts: { restore, usage: async () => ({}), signOut: async () => {} } },
+  api: { accounts: { restore, usage: async () => ({}), signOut: serverSignOut } },
   onSessionEnd: (callback: () => void) => {
     browser.onEnd = callback;
   },
 }));
-vi.mock("../src/core/lazy", () => ({ loadScreens: async () => ({ endSession }) }));
+vi.mock("../src/core/lazy", () => ({ loadScreens: async () => ({ endSession, tellThatSignOutFailed }) }));
 vi.mock("../src/core/language", () => ({ t: { signIn: { sessionEnded: "" } } }));
 vi.mock("../src/core/router", () => ({ navigate: () => {}, nextPath: () => "/" }));
 vi.mock("../src/core/server-config", () => ({ serverConfig: { value: null } }));
@@ -66,12 +68,34 @@ describe("a tab that is signed in", () => {
     restore.mockRejectedValue(new Error("offline"));
     await otherTabWrites("");
     expect(sessionState.value).toBe("signed-in");
+    // A page that is loaded now asks the server too.
+    expect(browser.mark).toBe("one");
   });
 
   it("ends at once when the user signs out in another tab", async () => {
     await otherTabWrites(null);
     expect(sessionState.value).toBe("signed-out");
     expect(restore).not.toHaveBeenCalled();
+    // Other tabs must not take it for the end of a session that was noticed late.
+    expect(browser.mark).toBeNull();
+  });
+
+  it("does not take up a session again that the user ended while the server was asked", async () => {
+    let answer = (_account: unknown) => {};
+    restore.mockReturnValue(new Promise((resolve) => (answer = resolve)));
+    await otherTabWrites("");
+    await signOut();
+    answer(ACCOUNT);
+    await settled();
+    expect(user.value).toBeNull();
+    expect(browser.mark).toBeNull();
+  });
+
+  it("tells when the server could not end the session", async () => {
+    serverSignOut.mockRejectedValueOnce(new Error("offline"));
+    await signOut();
+    expect(sessionState.value).toBe("signed-out");
+    expect(tellThatSignOutFailed).toHaveBeenCalledOnce();
   });
 
   it("is loaded again for another account", async () => {

@@ -35,7 +35,7 @@ function isTyping(target: EventTarget | null): boolean {
 function onKeyDown(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing) return;
   const name = keyName(event);
-  const isSingle = name.length === 1;
+  const isSingle = name.length === 1 && name !== " ";
   // An open dialog or menu has its own keys, and the browser closes it with Escape.
   if (isTyping(event.target) || document.querySelector("dialog[open], [popover]:popover-open") !== null) return;
   if (isSingle && !singleKeysEnabled.value) return;

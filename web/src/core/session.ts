@@ -49,41 +49,45 @@ function leave(mark: string | null = ENDED): void {
   for (const reset of resets) reset();
 }
 
-/** Show the sign-in page, and why. */
-function leaveEnded(isWanted = false): void {
-  leave(isWanted ? null : ENDED);
-  showToast(t.signIn.sessionEnded, { icon: "info" });
-}
-
 /** The session has ended, but not by a click on this page. What was typed can stay, below a form to sign in again. */
-function endHere(): void {
-  if (sessionState.value !== "signed-in") return leave();
-  loadScreens().then((screens) => screens.endSession(leaveEnded), () => leaveEnded());
+function endHere(mark: string | null = ENDED): void {
+  if (sessionState.value !== "signed-in") return leave(mark);
+  /** Show the sign-in page, and why. */
+  const end = (isWanted = false) => {
+    leave(isWanted ? null : mark);
+    showToast(t.signIn.sessionEnded, { icon: "info" });
+  };
+  loadScreens().then((screens) => screens.endSession(end), () => end());
 }
 
 /** Notice when the session ends, or when another tab ends or replaces it. */
 export function watchSession(): void {
-  onSessionEnd(endHere);
+  onSessionEnd(() => endHere());
   onPreferenceChange("session", (mark) => {
     if (mark !== ENDED) follow(mark);
     // A tab that notices the end of a session late does not know whether another session has begun since. The server does.
-    else if (user.value !== null) void stay().catch(() => {});
+    else if (user.value !== null) void stay(user.value.id);
   });
 }
 
 /** Another tab has signed out, or signed in to another account, to which the next request of this tab would go. */
 function follow(id: string | null): void {
-  if (id === null) endHere();
+  if (id === null) endHere(null);
   else if (user.value !== null && id !== user.value.id) {
     for (const reset of resets) reset();
     window.location.reload();
   }
 }
 
-async function stay(): Promise<void> {
-  const account = await api.accounts.restore();
-  if (account !== null) writePreference("session", account.id);
-  follow(account?.id ?? null);
+/** Keep the session of the account, unless the server knows no session or that of another account. */
+async function stay(id: string): Promise<void> {
+  // Without an answer the next request finds out. A page that is loaded until then must ask, too.
+  const account = await api.accounts.restore().catch(() => ({ id }));
+  // The user may have signed out meanwhile.
+  if (user.value === null) return;
+  if (account === null) return endHere();
+  writePreference("session", account.id);
+  follow(account.id);
 }
 
 /** Go on with the session of an earlier page load, if there is one. */
@@ -115,7 +119,7 @@ export function leaveClosedAccount(): void {
 export async function signOut(): Promise<void> {
   leave(null);
   navigate("/sign-in");
-  await api.accounts.signOut();
+  await api.accounts.signOut().catch(async () => (await loadScreens()).tellThatSignOutFailed());
 }
 
 /** Read again how much the account stores. */

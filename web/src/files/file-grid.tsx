@@ -9,7 +9,7 @@ import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
 import { MenuButton } from "../ui/menu";
 import type { FileList } from "./file-list";
-import { ListEnd, SelectAll, Tile, useListWindow, type FileTableProps } from "./file-table";
+import { ListEnd, PickBox, SelectAll, tabStopOf, Tile, useListWindow, type FileTableProps } from "./file-table";
 import { columnsFor } from "./grid-columns";
 import { moveBy } from "./list-keys";
 import { wantThumbnails } from "./thumbnails";
@@ -39,6 +39,7 @@ export function FileGrid({ list, caption, columns: details, menu, onOpen }: File
   useEffect(() => wantThumbnails(shown), [files, start, end, columns, serverConfig.value]);
   const aside = (by: number, isSelecting = false) => () => moveBy(list, isRightToLeft() ? -by : by, isSelecting);
   useKeys({ ArrowRight: aside(1), ArrowLeft: aside(-1), "Shift+ArrowRight": aside(1, true), "Shift+ArrowLeft": aside(-1, true) });
+  const tabStop = tabStopOf(list, shown);
   const rows = Array.from({ length: Math.ceil(shown.length / columns) }, (_, row) => shown.slice(row * columns, (row + 1) * columns));
   return (
     <>
@@ -69,7 +70,7 @@ export function FileGrid({ list, caption, columns: details, menu, onOpen }: File
                 menu={menu}
                 onOpen={onOpen}
                 isSelected={list.selectedIds.value.has(file.id)}
-                isActive={list.activeId.value === file.id || (list.activeId.value === null && start + index + column === 0)}
+                isActive={file.id === tabStop}
               />
             ))}
           </div>
@@ -100,29 +101,18 @@ function FileTile({ file, column, list, details, menu, onOpen, isSelected, isAct
       aria-selected={isSelected}
       aria-label={`${file.filename}, ${details}`}
       tabIndex={isActive ? 0 : -1}
-      onFocus={() => {
+      onFocusIn={() => {
         list.activeId.value = file.id;
       }}
       onClick={(event) => {
-        if (event.target instanceof Element && event.target.closest("label, [aria-haspopup]") !== null) return;
+        if (event.target instanceof Element && event.target.closest("[aria-haspopup]") !== null) return;
         if (event.shiftKey) list.selectTo(file.id);
         else if (event.ctrlKey || event.metaKey) list.toggle(file.id);
         else onOpen(file);
       }}
     >
       <Tile file={file} isLarge />
-      <label class="hit">
-        <input
-          type="checkbox"
-          tabIndex={-1}
-          aria-label={t.files.select(file.filename)}
-          checked={isSelected}
-          onClick={(event) => {
-            if (event.shiftKey) list.selectTo(file.id);
-            else list.toggle(file.id);
-          }}
-        />
-      </label>
+      <PickBox file={file} list={list} isSelected={isSelected} />
       <div class="row">
         <div class="grow">
           <button type="button" class="open" tabIndex={-1}>

@@ -49,6 +49,7 @@ export function createFileList() {
       const added = page.items.filter((file) => !knownIds.has(file.id));
       for (const file of added) knownIds.add(file.id);
       items.value = isFirst ? added : items.value.concat(added);
+      if (isFirst && !knownIds.has(activeId.value ?? "")) activeId.value = null;
       state.value = "ready";
     } catch (cause) {
       if (abort.aborted) return;

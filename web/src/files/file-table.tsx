@@ -58,6 +58,11 @@ export function useListWindow(list: FileList, body: { readonly current: HTMLElem
     if (list.state.value === "ready" && list.hasMore && isNearEnd(view)) void list.loadMore();
   };
   useLayoutEffect(update, [rowCount, list.state.value]);
+  // A row that is removed, and a tile that moves to another row, lose the focus.
+  const hadFocus = body.current?.contains(document.activeElement);
+  useLayoutEffect(() => {
+    if (hadFocus && document.activeElement === document.body) document.getElementById(`row-${list.activeId.value}`)?.focus({ preventScroll: true });
+  });
   useEffect(() => {
     let frame = 0;
     const onScroll = () => {
@@ -73,6 +78,11 @@ export function useListWindow(list: FileList, body: { readonly current: HTMLElem
     };
   }, [list, columns]);
   return shown;
+}
+
+/** Return the id of the row that the Tab key reaches: the active one, or the first one that is drawn. */
+export function tabStopOf(list: FileList, drawn: readonly FileInfo[]): string | undefined {
+  return (drawn.find(({ id }) => id === list.activeId.value) ?? drawn[0])?.id;
 }
 
 /** Bring a row into view and give it the focus. */
@@ -96,6 +106,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   const body = useRef<HTMLTableSectionElement>(null);
   const { start, end, before, after } = useListWindow(list, body);
   const files = list.items.value;
+  const tabStop = tabStopOf(list, files.slice(start, end));
   useEffect(() => wantThumbnails(files.slice(start, end)), [files, start, end, serverConfig.value]);
   const { value: selected } = list.selectedIds;
   return (
@@ -140,7 +151,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
               menu={menu}
               onOpen={onOpen}
               isSelected={selected.has(file.id)}
-              isActive={list.activeId.value === file.id || (list.activeId.value === null && start + offset === 0)}
+              isActive={file.id === tabStop}
             />
           ))}
           {after > 0 && <SpacerRow key="after" height={after} />}
@@ -210,6 +221,21 @@ export function Tile({ file, isLarge }: { readonly file: FileInfo; readonly isLa
   return <span class={isLarge ? "frame" : "tile"}>{src ? <img src={src} alt="" onError={() => forgetThumbnail(file)} /> : <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} />}</span>;
 }
 
+/** The check box of a file. A click on it opens nothing. */
+export function PickBox({ file, list, isSelected }: { readonly file: FileInfo; readonly list: FileList; readonly isSelected: boolean }) {
+  return (
+    <label class="hit" onClick={(event) => event.stopPropagation()}>
+      <input
+        type="checkbox"
+        tabIndex={-1}
+        aria-label={t.files.select(file.filename)}
+        checked={isSelected}
+        onClick={({ shiftKey }) => (shiftKey ? list.selectTo(file.id) : list.toggle(file.id))}
+      />
+    </label>
+  );
+}
+
 function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActive }: FileRowProps) {
   const folded = columns.flatMap((column) => column.folded?.(file) ?? []);
   return (
@@ -218,7 +244,7 @@ function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActiv
       aria-rowindex={index + 2}
       aria-selected={isSelected}
       tabIndex={isActive ? 0 : -1}
-      onFocus={() => {
+      onFocusIn={() => {
         list.activeId.value = file.id;
       }}
       onClick={(event) => {
@@ -229,18 +255,7 @@ function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActiv
       }}
     >
       <td class="pick">
-        <label class="hit" onClick={(event) => event.stopPropagation()}>
-          <input
-            type="checkbox"
-            tabIndex={-1}
-            aria-label={t.files.select(file.filename)}
-            checked={isSelected}
-            onClick={(event) => {
-              if (!event.shiftKey) return list.toggle(file.id);
-              list.selectTo(file.id);
-            }}
-          />
-        </label>
+        <PickBox file={file} list={list} isSelected={isSelected} />
       </td>
       <td class="name">
         <div class="row g3">

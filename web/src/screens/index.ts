@@ -21,7 +21,7 @@ export { RequestsScreen } from "./requests-screen";
 export { SettingsScreen } from "./settings-screen";
 export { ShareDialog } from "./share-dialog";
 export { SharedScreen } from "./shared-screen";
-export { endSession } from "./sign-in-again";
+export { endSession, tellThatSignOutFailed } from "./sign-in-again";
 export { SignInProviders } from "./sign-in-providers";
 export { SignUpScreen } from "./sign-up-screen";
 export { TrashScreen } from "./trash-screen";

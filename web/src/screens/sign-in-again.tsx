@@ -9,6 +9,7 @@ import { problemText, showProblem } from "../core/problems";
 import { s } from "../core/screen-texts";
 import { serverConfig } from "../core/server-config";
 import { enter, user } from "../core/session";
+import { showToast } from "../core/toasts";
 import { Field, FieldError, SubmitButton } from "../ui/controls";
 import { Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
@@ -43,6 +44,10 @@ export async function signOutEverywhere(): Promise<void> {
     isWanted = false;
     showProblem(cause);
   }
+}
+
+export function tellThatSignOutFailed(): void {
+  showToast(s.settings.signOutFailed, { isError: true });
 }
 
 /** Leave the page of a session that has ended, or first let the user sign in again. */

@@ -477,6 +477,7 @@ export const screens: ScreenTexts = {
     currentHint: "Nötig, um die Adresse zu ändern.",
     changePassword: "Passwort ändern",
     passwordHint: "Beendet alle anderen Sitzungen.",
+    signOutFailed: "Der Server war nicht erreichbar, daher ist Ihre Sitzung dort nicht beendet. Melden Sie sich noch einmal an und ab, sobald Sie online sind.",
     passwordSaved: "Passwort geändert. Alle anderen Sitzungen sind beendet.",
     endOthers: "Alle anderen beenden",
     end: "Beenden",

@@ -484,6 +484,7 @@ export const screens = {
     currentHint: "Needed to change the address.",
     changePassword: "Change password",
     passwordHint: "Ends all other sessions.",
+    signOutFailed: "The server could not be reached, so your session there has not ended. Sign in and out again when you are online.",
     passwordSaved: "Password changed. All other sessions have ended.",
     endOthers: "End all others",
     end: "End",
