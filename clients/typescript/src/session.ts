@@ -111,6 +111,9 @@ export function createSession(config: SessionConfig): SignInSession {
         ? await post("/session/refresh", { headers: SESSION_HEADERS })
         : await post("/login/refresh", jsonBody({ refresh_token: current?.refreshToken }));
     if (response.status === 401 || response.status === 403) {
+      // A sign-in may have replaced the session while the request was in progress. The refusal is about the earlier one.
+      const latest = store.get();
+      if (latest?.accessToken !== current?.accessToken) return latest !== null;
       end();
       return false;
     }

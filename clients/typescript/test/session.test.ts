@@ -153,6 +153,21 @@ describe("renewal", () => {
     expect(onSessionEnd).toHaveBeenCalledTimes(1);
   });
 
+  test("a refused renewal does not end the session of a sign-in that was made meanwhile", async () => {
+    const server = new FakeServer();
+    const onSessionEnd = vi.fn();
+    const client = clientOf(server, { onSessionEnd });
+    await client.accounts.signIn(CREDENTIALS);
+    server.fault = async (request) => {
+      if (!request.path.endsWith("/session/refresh")) return undefined;
+      await client.accounts.signIn(CREDENTIALS);
+      return problem(401, "not_authenticated");
+    };
+    expect(await client.accounts.refresh()).toBe(true);
+    expect(client.accounts.isSignedIn).toBe(true);
+    expect(onSessionEnd).not.toHaveBeenCalled();
+  });
+
   test("a renewal that meets a failing server does not end the session", async () => {
     const server = new FakeServer();
     const onSessionEnd = vi.fn();

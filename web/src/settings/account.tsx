@@ -7,7 +7,7 @@ import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { problemText, showProblem } from "../core/problems";
 import { serverConfig } from "../core/server-config";
-import { signOut, user } from "../core/session";
+import { enter, signOut, user } from "../core/session";
 import { showToast } from "../core/toasts";
 import { Badge, Field, FieldError, SubmitButton } from "../ui/controls";
 import { Icon } from "../ui/icon";
@@ -136,7 +136,7 @@ export function Password() {
     // The change ends every session, this one too.
     showToast(s.settings.passwordSaved, { icon: "lock" });
     if (hadCode) return void signOut();
-    user.value = await api.accounts.signIn({ email, password });
+    enter(await api.accounts.signIn({ email, password }));
   });
   return (
     <form class="card pad stack" ref={form} onSubmit={onSubmit}>
