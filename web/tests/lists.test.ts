@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { knownOf, lastDays, niceCeiling, sparkPoints, sumOf } from "../src/admin/bar-chart";
 import { fitMiddle } from "../src/core/fit-middle";
-import { isNearEnd, listWindow } from "../src/core/list-window";
+import { isNearEnd, listWindow, tabStopOf } from "../src/core/list-window";
 import { columnsFor } from "../src/files/grid-columns";
 import { fileFilters, hasFilters, readFileQuery } from "../src/files/file-query";
 
@@ -22,6 +22,14 @@ describe("the window of a long list", () => {
       expect(end * 56).toBeGreaterThanOrEqual(Math.min(scrolled + 900, 5_600_000));
       expect(end - start).toBeLessThanOrEqual(48);
     }
+  });
+
+  it("has a tab stop while the active row is not drawn", () => {
+    const drawn = [{ id: "b" }, { id: "c" }];
+    expect(tabStopOf(drawn, "c")).toBe("c");
+    expect(tabStopOf(drawn, "a")).toBe("b");
+    expect(tabStopOf(drawn, null)).toBe("b");
+    expect(tabStopOf([], "a")).toBeUndefined();
   });
 
   it("draws nothing of an empty list, and all of a short one", () => {

@@ -26,10 +26,8 @@ vi.mock("../src/core/api", () => ({
   },
 }));
 vi.mock("../src/core/lazy", () => ({ loadScreens: async () => ({ endSession, tellThatSignOutFailed }) }));
-vi.mock("../src/core/language", () => ({ t: { signIn: { sessionEnded: "" } } }));
 vi.mock("../src/core/router", () => ({ navigate: () => {}, nextPath: () => "/" }));
 vi.mock("../src/core/server-config", () => ({ serverConfig: { value: null } }));
-vi.mock("../src/core/toasts", () => ({ showToast: () => {} }));
 vi.stubGlobal("window", { location: { reload: () => (browser.reloads += 1) } });
 
 import { enter, sessionState, signOut, startSession, user, watchSession } from "../src/core/session";

@@ -133,6 +133,10 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         *(*GRID, {"key": "ArrowRight"}, {"key": " "}, {"see": "Next file", "role": "button"}, {"key": "Escape"}),
         *({"click": "Select newest.txt", "role": "checkbox"}, {"see": "1 selected"}, {"click": "List"}, {"see": "1 selected"}),
         *({"see": "Files, newest first", "role": "table"}, {"click": "Select all", "role": "checkbox"}, {"see": "2 selected"}),
+        # The keys act on the file whose menu has the focus, and the focus goes on to the next file.
+        *({"key": "Escape"}, {"key": "End"}, {"focused": "middle.txt"}, {"click": "More actions for newest.txt", "role": "button"}),
+        *({"see": "Move to trash", "role": "menuitem"}, {"key": "Escape"}, {"gone": "Move to trash"}, {"key": "Delete"}),
+        *({"gone": "newest.txt"}, {"focused": "middle.txt"}),
     ]
     resized: Steps = [{"resize": 320}, {"resize": 1280}]
     mirrored: Steps = [

@@ -11,7 +11,7 @@
 // the server answer the next request at this address, and lose the answer), openFrom (open the address that a request to the test returns),
 // picture (wait until the picture with this selector has loaded).
 // Steps for the web app, which changes screens without a navigation: click (role, within), check, type, upload (files by the mouse), gone (wait until
-// a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
+// a text has gone), focused (wait until a field or the row of a file has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
 // newTab (close the tab at once, and run steps in a new one), network (off or on), refuse (answer requests with an error), uploadFolder, paste, drop,
 // append (change a file on the disk), slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), time (begin or end a measurement), plain (measure a loop of fetch that sends the parts of a file), shot (save a screenshot). A file has `base64`, or `size` for a large one; with `isKept`, it is the one that an earlier step made.
 
@@ -134,7 +134,10 @@ async function runStep(step, page, result) {
     const [chooser] = await Promise.all([page.waitForEvent("filechooser"), button.click()]);
     await chooser.setFiles(await chosenFiles(step.files));
   } else if (step.focused) {
-    await page.waitForFunction((name) => document.activeElement?.labels?.[0]?.textContent === name, step.focused);
+    await page.waitForFunction((name) => {
+      const active = document.activeElement;
+      return active?.labels?.[0]?.textContent === name || (active?.matches("[id^='row-']") && active.textContent.includes(name));
+    }, step.focused);
   } else if (step.idle) {
     await page.waitForLoadState("networkidle");
   } else if (step.gone) {

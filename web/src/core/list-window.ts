@@ -33,3 +33,8 @@ export function listWindow({ rowCount, rowHeight, scrolled, viewHeight, overscan
 export function isNearEnd({ rowCount, rowHeight, scrolled, viewHeight }: Omit<WindowInput, "overscan">): boolean {
   return (rowCount * rowHeight - scrolled - viewHeight) < 2 * viewHeight;
 }
+
+/** Return the id of the row that the Tab key reaches: the active one, or the first one that is drawn. */
+export function tabStopOf(drawn: readonly { readonly id: string }[], activeId: string | null): string | undefined {
+  return (drawn.find(({ id }) => id === activeId) ?? drawn[0])?.id;
+}

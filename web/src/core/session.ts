@@ -3,12 +3,10 @@
 import type { Usage, User } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api, onSessionEnd } from "./api";
-import { t } from "./language";
 import { loadScreens } from "./lazy";
 import { onPreferenceChange, readPreference, writePreference } from "./preferences";
 import { navigate, nextPath } from "./router";
 import { serverConfig } from "./server-config";
-import { showToast } from "./toasts";
 
 export type SessionState = "starting" | "unreachable" | "signed-out" | "signed-in";
 
@@ -52,12 +50,7 @@ function leave(mark: string | null = ENDED): void {
 /** The session has ended, but not by a click on this page. What was typed can stay, below a form to sign in again. */
 function endHere(mark: string | null = ENDED): void {
   if (sessionState.value !== "signed-in") return leave(mark);
-  /** Show the sign-in page, and why. */
-  const end = (isWanted = false) => {
-    leave(isWanted ? null : mark);
-    showToast(t.signIn.sessionEnded, { icon: "info" });
-  };
-  loadScreens().then((screens) => screens.endSession(end), () => end());
+  loadScreens().then((screens) => screens.endSession((isWanted) => leave(isWanted ? null : mark)), () => leave(mark));
 }
 
 /** Notice when the session ends, or when another tab ends or replaces it. */

@@ -4,12 +4,13 @@ import type { FileInfo } from "@we-upload/client";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useKeys } from "../core/keys";
 import { isRightToLeft, t } from "../core/language";
+import { tabStopOf } from "../core/list-window";
 import { serverConfig } from "../core/server-config";
 import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
 import { MenuButton } from "../ui/menu";
 import type { FileList } from "./file-list";
-import { ListEnd, PickBox, SelectAll, tabStopOf, Tile, useListWindow, type FileTableProps } from "./file-table";
+import { ListEnd, PickBox, SelectAll, Tile, useListWindow, type FileTableProps } from "./file-table";
 import { columnsFor } from "./grid-columns";
 import { moveBy } from "./list-keys";
 import { wantThumbnails } from "./thumbnails";
@@ -39,7 +40,7 @@ export function FileGrid({ list, caption, columns: details, menu, onOpen }: File
   useEffect(() => wantThumbnails(shown), [files, start, end, columns, serverConfig.value]);
   const aside = (by: number, isSelecting = false) => () => moveBy(list, isRightToLeft() ? -by : by, isSelecting);
   useKeys({ ArrowRight: aside(1), ArrowLeft: aside(-1), "Shift+ArrowRight": aside(1, true), "Shift+ArrowLeft": aside(-1, true) });
-  const tabStop = tabStopOf(list, shown);
+  const tabStop = tabStopOf(shown, list.activeId.value);
   const rows = Array.from({ length: Math.ceil(shown.length / columns) }, (_, row) => shown.slice(row * columns, (row + 1) * columns));
   return (
     <>

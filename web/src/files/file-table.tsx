@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fileKind, KIND_ICONS } from "../core/file-kind";
 import { fmt, t } from "../core/language";
-import { isNearEnd, listWindow, type ListWindow } from "../core/list-window";
+import { isNearEnd, listWindow, type ListWindow, tabStopOf } from "../core/list-window";
 import { serverConfig } from "../core/server-config";
 import { ErrorNote } from "../ui/controls";
 import { FileName } from "../ui/file-name";
@@ -80,11 +80,6 @@ export function useListWindow(list: FileList, body: { readonly current: HTMLElem
   return shown;
 }
 
-/** Return the id of the row that the Tab key reaches: the active one, or the first one that is drawn. */
-export function tabStopOf(list: FileList, drawn: readonly FileInfo[]): string | undefined {
-  return (drawn.find(({ id }) => id === list.activeId.value) ?? drawn[0])?.id;
-}
-
 /** Bring a row into view and give it the focus. */
 export function focusRow(list: FileList, index: number): void {
   const body = shownRows();
@@ -106,7 +101,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   const body = useRef<HTMLTableSectionElement>(null);
   const { start, end, before, after } = useListWindow(list, body);
   const files = list.items.value;
-  const tabStop = tabStopOf(list, files.slice(start, end));
+  const tabStop = tabStopOf(files.slice(start, end), list.activeId.value);
   useEffect(() => wantThumbnails(files.slice(start, end)), [files, start, end, serverConfig.value]);
   const { value: selected } = list.selectedIds;
   return (

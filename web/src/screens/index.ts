@@ -8,6 +8,7 @@ export * as bulk from "../files/bulk";
 export { FileGrid } from "../files/file-grid";
 export { changeVisibility } from "../files/visibility";
 export { zipFiles } from "../files/zip";
+export { shareFiles } from "../sharing/share-files";
 export { AdminScreen } from "./admin-screen";
 export { EnrolmentScreen } from "./enrolment-screen";
 export { InvitationScreen } from "./invitation-screen";

@@ -51,8 +51,12 @@ export function tellThatSignOutFailed(): void {
 }
 
 /** Leave the page of a session that has ended, or first let the user sign in again. */
-export function endSession(leave: (isWanted?: boolean) => void): void {
+export function endSession(leaveWith: (isWanted?: boolean) => void): void {
   if (isOpen) return;
+  const leave = (isWanted?: boolean) => {
+    leaveWith(isWanted);
+    showToast(s.settings.sessionEnded, { icon: "info" });
+  };
   if (isWanted || !(hasUnsentText() || hasUploads())) {
     leave(isWanted);
     isWanted = false;

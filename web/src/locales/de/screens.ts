@@ -224,6 +224,8 @@ export const screens: ScreenTexts = {
     copyDigest: "SHA-256 kopieren",
   },
   share: {
+    nothingToShare: "Teilen lassen sich nur eigene Dateien, die angekommen sind.",
+    tooManyForLink: (most) => `Ein Link enthält bis zu ${number(most)} Dateien. Wählen Sie weniger.`,
     title: (count) => `${files(count)} teilen`,
     changeTitle: "Link ändern",
     filesLine: (name, count) => (count === 1 ? name : `${name} und ${number(count - 1)} weitere`),
@@ -477,6 +479,7 @@ export const screens: ScreenTexts = {
     currentHint: "Nötig, um die Adresse zu ändern.",
     changePassword: "Passwort ändern",
     passwordHint: "Beendet alle anderen Sitzungen.",
+    sessionEnded: "Ihre Sitzung ist beendet. Melden Sie sich erneut an.",
     signOutFailed: "Der Server war nicht erreichbar, daher ist Ihre Sitzung dort nicht beendet. Melden Sie sich noch einmal an und ab, sobald Sie online sind.",
     passwordSaved: "Passwort geändert. Alle anderen Sitzungen sind beendet.",
     endOthers: "Alle anderen beenden",

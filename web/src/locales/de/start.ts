@@ -93,7 +93,6 @@ export const start: StartTexts = {
     sendConfirmation: "Mail erneut senden",
     code: "Code",
     keepAccount: "Mein Konto behalten",
-    sessionEnded: "Ihre Sitzung ist beendet. Melden Sie sich erneut an.",
   },
   signUp: {
     mailSent: "Die Mail ist unterwegs.",
@@ -142,8 +141,6 @@ export const start: StartTexts = {
     public: "Öffentlich",
     linkCount: (count) => `${number(count)} ${plural(count, "Link", "Links")}`,
     noLinks: "Keine Links",
-    nothingToShare: "Teilen lassen sich nur eigene Dateien, die angekommen sind.",
-    tooManyForLink: (most) => `Ein Link enthält bis zu ${number(most)} Dateien. Wählen Sie weniger.`,
     ofOther: "Anderes Konto",
     select: (name) => `${name} auswählen`,
     selectAll: "Alle auswählen",

@@ -231,6 +231,8 @@ export const screens = {
     copyDigest: "Copy SHA-256",
   },
   share: {
+    nothingToShare: "Only your own files that have arrived can be shared.",
+    tooManyForLink: (most: number) => `A link holds up to ${number(most)} files. Select fewer.`,
     title: (count: number) => `Share ${plural(count, "1 file", `${number(count)} files`)}`,
     changeTitle: "Change link",
     filesLine: (name: string, count: number) => (count === 1 ? name : `${name} and ${number(count - 1)} more`),
@@ -484,6 +486,7 @@ export const screens = {
     currentHint: "Needed to change the address.",
     changePassword: "Change password",
     passwordHint: "Ends all other sessions.",
+    sessionEnded: "Your session has ended. Sign in again.",
     signOutFailed: "The server could not be reached, so your session there has not ended. Sign in and out again when you are online.",
     passwordSaved: "Password changed. All other sessions have ended.",
     endOthers: "End all others",

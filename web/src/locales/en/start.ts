@@ -91,7 +91,6 @@ export const start = {
     sendConfirmation: "Send the mail again",
     code: "Code",
     keepAccount: "Keep my account",
-    sessionEnded: "Your session has ended. Sign in again.",
   },
   signUp: {
     mailSent: "The mail is on its way.",
@@ -140,8 +139,6 @@ export const start = {
     public: "Public",
     linkCount: (count: number) => `${number(count)} ${plural(count, "link", "links")}`,
     noLinks: "No links",
-    nothingToShare: "Only your own files that have arrived can be shared.",
-    tooManyForLink: (most: number) => `A link holds up to ${number(most)} files. Select fewer.`,
     ofOther: "Another account",
     select: (name: string) => `Select ${name}`,
     selectAll: "Select all",
