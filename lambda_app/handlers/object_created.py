@@ -1,7 +1,8 @@
 """The Lambda entry point for S3 "object created" events, which arrive through an SQS queue.
 
 S3 can deliver an event several times, late or out of order, and a principal with write access to the queue could forge one. So the
-event only names the object. The outcome depends on the file's row and a HEAD request, never on the content of the event.
+event only names the object. The outcome depends on the row of the file and on what S3 returns about the object, never on the content of the
+event.
 """
 
 import json

@@ -32,8 +32,12 @@ class FakeServer:
         self.store_authorizations: list[str | None] = []
         self.faults: list[str] = []
         self.refusals: list[tuple[int, dict[str, Any], dict[str, str]]] = []
+        self.refused_route = ""
+        """The only route that is refused, such as `POST /files/upload`; empty for all."""
         self.has_groups = True
         self.refused_members: list[int] = []
+        self.gone: set[str] = set()
+        """Files that were deleted after their start."""
         self.completes_by_event = True
         self.completes_groups = True
         self.completed_at_once = 100
@@ -126,7 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
         with self.fake.lock:
             route = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", path.removeprefix("/api/v1"))
             self.fake.calls[f"{self.command} {route}"] += 1
-            if self.fake.refusals and route != "/config":
+            is_refused = route != "/config" and self.fake.refused_route in ("", f"{self.command} {route}")
+            if self.fake.refusals and is_refused:
                 status, problem, headers = self.fake.refusals.pop(0)
                 self._send(status, problem, headers)
             elif self.headers.get("Authorization") != f"Bearer {API_KEY}" and route != "/config" and not path.startswith(("/r/", "/s/")):
@@ -204,7 +209,11 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
                 return 422, {"status": 422, "code": "idempotency_key_reused", "detail": "Another body"}
             if key not in fake.keys:
                 fake.keys[key] = (body, [fake.add_file(declared) for declared in body["files"]])
-            results = [{"upload": fake.signed(one), "error": None} for one in fake.keys[key][1]]
+            gone = {"status": 410, "code": "idempotent_file_gone", "detail": "The file of this key was deleted", "extra": {}}
+            results = [
+                {"upload": None, "error": gone} if one in fake.gone else {"upload": fake.signed(one), "error": None}
+                for one in fake.keys[key][1]
+            ]
             refusal = {"status": 413, "code": "quota_exceeded", "detail": "The quota is used up", "extra": {"bytes_left": 5}}
             for index in fake.refused_members:
                 results[index] = {"upload": None, "error": refusal}

@@ -308,6 +308,50 @@ def test_group_that_was_sent_before_the_interruption_is_only_completed(client: C
     assert {file["status"] for file in server.files.values()} == {"available"}
 
 
+def test_deleted_files_of_an_interrupted_group_are_uploaded_again(client: Client, server: Any, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    (tmp_path / "files").mkdir()
+    items = make_files(tmp_path / "files", 60)
+    server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 30 else None
+    with pytest.raises(Exception, match="cancelled"):
+        client.upload_many(items, journal=journal, run="run")
+    entries = list(journal.uploads_of("run").values())
+    # One of each state.
+    server.gone = {next(entry.file_id for entry in entries if entry.state == state) for state in ("started", "sent")}
+    for file_id in server.gone:
+        server.files.pop(file_id)
+        server.stored.pop(file_id, None)
+    server.on_put = lambda _: None
+    client.cancelled.clear()
+
+    results = client.upload_many(items, journal=journal, run="run")
+
+    assert [result.error for result in results] == [None] * 60
+    assert not server.gone & {result.file_id for result in results}
+    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert {file["status"] for file in server.files.values()} == {"available"}
+    assert server.calls["POST /files/upload"] == 2
+
+
+def test_deleted_file_that_cannot_be_uploaded_again_does_not_stop_its_group(client: Client, server: Any, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    (tmp_path / "files").mkdir()
+    items = make_files(tmp_path / "files", 230)
+    server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 30 else None
+    with pytest.raises(Exception, match="cancelled"):
+        client.upload_many(items, journal=journal, run="run")
+    server.gone = {next(entry.file_id for entry in journal.uploads_of("run").values() if entry.state == "started")}
+    server.on_put = lambda _: None
+    client.cancelled.clear()
+    server.refusals = [(413, {"status": 413, "code": "quota_exceeded", "detail": "The quota is used up"}, {})]
+    server.refused_route = "POST /files/upload"
+
+    results = client.upload_many(items, journal=journal, run="run")
+
+    assert [result.error.code for result in results if result.error] == ["quota_exceeded"]
+    assert sum(result.file_id in server.stored for result in results) == 229
+
+
 def test_changed_file_of_an_interrupted_group_is_sent_in_its_new_version(client: Client, server: Any, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     (tmp_path / "files").mkdir()

@@ -18,8 +18,8 @@ from lambda_app.storage.object_store import ObjectStore
 
 TRASH_BATCH_FILES = 100
 """Files that one statement deletes from the trash."""
-BUDGET_SECONDS = 12.0
-"""When a request starts no further batch and aborts no further multipart upload. A call of S3 can take another 15 seconds."""
+BUDGET_SECONDS = 4.0
+"""When a request starts no further batch and aborts no further multipart upload. A call of S3 takes at most 15 s, the function 20 s."""
 
 DELETED = "deleted"
 ChangeResult = FileStatus | str | AppError

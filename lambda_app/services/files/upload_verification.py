@@ -67,10 +67,13 @@ class UploadVerification:
         """Verify pending files as `verify` does, and return the errors of those whose objects could not be read.
 
         One listing finds the objects of a batch whose size decides, and one statement accepts all files about whose objects nothing has to
-        be recorded. After `until`, a time of `monotonic`, no further object is read, and the files that are left stay pending.
+        be recorded. After `until`, a time of `monotonic`, no further object is listed or read, and the files that are left stay pending.
         """
         errors: dict[UUID, UnavailableError] = {}
-        plain, others = self._list(files, errors)
+        listed, others = self._list(files, errors, until)
+        if listed:
+            self._transitions.accept_many(listed)
+        plain: list[UUID] = []
         for file in others:
             if until is not None and monotonic() >= until:
                 break
@@ -90,7 +93,7 @@ class UploadVerification:
             self._transitions.accept_many(plain)
         return errors
 
-    def _list(self, files: Sequence[File], errors: dict[UUID, UnavailableError]) -> tuple[list[UUID], list[File]]:
+    def _list(self, files: Sequence[File], errors: dict[UUID, UnavailableError], until: float | None) -> tuple[list[UUID], list[File]]:
         """Return the files whose objects a listing has shown to be as declared, and those that must be read to decide.
 
         Adds the errors of the files whose objects could not be listed.
@@ -106,6 +109,8 @@ class UploadVerification:
             if len(batch) < LISTED_MIN_FILES:
                 others += batch
                 continue
+            if until is not None and monotonic() >= until:
+                break
             try:
                 page = self._store.list_objects(after_key="", limit=LISTED_MAX_OBJECTS, prefix=prefix)
             except UnavailableError as error:

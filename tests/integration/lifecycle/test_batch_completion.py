@@ -284,13 +284,31 @@ def test_withheld_object_has_the_error_of_a_single_request(lifecycle: Lifecycle)
 def test_files_that_are_not_reached_in_time_stay_pending(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_completion, "BATCH_SECONDS", -1)
     user = lifecycle.new_user()
-    files = [lifecycle.start(user), lifecycle.start_parts(user, 5)]
-    lifecycle.put(files[0])
-    lifecycle.send_parts(user, files[1], b"hello")
+    in_parts = lifecycle.start_parts(user, 5)
+    files = [lifecycle.start(user), *start_batch(lifecycle, user, [b"hello"] * 6)]
+    for file in files:
+        lifecycle.put(file)
+    lifecycle.send_parts(user, in_parts, b"hello")
+    ids = [file.id for file in (in_parts, *files)]
 
-    assert complete(lifecycle, user, [file.id for file in files]) == ["pending", "pending"]
+    assert complete(lifecycle, user, ids) == ["pending"] * 8
     monkeypatch.undo()
-    assert complete(lifecycle, user, [file.id for file in files]) == ["available", "available"]
+    assert complete(lifecycle, user, ids) == ["available"] * 8
+
+
+def test_listed_files_are_withheld_until_their_scan(recorded: Lifecycle, store: RecordingStore) -> None:
+    scanning = recorded.services.settings.model_copy(update={"scans_for_malware": True})
+    recorded.services = replace(recorded.services, settings=scanning)
+    user = recorded.new_user()
+    files = start_batch(recorded, user, [b"hello"] * 6)
+    for file in files:
+        recorded.put(file)
+    # The API must not read them before the scan.
+    store.withheld.update(file.s3_key for file in files)
+
+    assert complete(recorded, user, [file.id for file in files]) == ["available"] * 6
+    with recorded.services.unit_of_work() as session:
+        assert all(session.get_one(File, file.id).is_withheld for file in files)
 
 
 def test_file_that_is_deleted_meanwhile_is_not_accepted(recorded: Lifecycle, store: RecordingStore) -> None:

@@ -20,6 +20,7 @@ class Group:
 
     def __init__(self, account: AccountUploads, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
+        self._key = jobs[0].entry.key
         self._account = account
         self._lock = threading.Lock()
         self._requests: dict[Job, SignedRequest] = {}
@@ -29,7 +30,7 @@ class Group:
 
     def start(self) -> dict[Job, SignedRequest | ProblemError] | None:
         """Start the uploads. Return a request or an error for each; None if the server cannot start several at once."""
-        started = self._account.start_many([(job.declared, job.sha256) for job in self.jobs], self.jobs[0].entry.key)
+        started = self._account.start_many([(job.declared, job.sha256) for job in self.jobs], self._key)
         if started is None:
             return None
         results: dict[Job, SignedRequest | ProblemError] = {}
@@ -37,8 +38,10 @@ class Group:
             if isinstance(result, ProblemError):
                 results[job] = result
             else:
-                job.entry.file_id, self._requests[job] = result
-                results[job] = self._requests[job]
+                results[job] = result[1]
+                # A file that has begun again since has another key and id.
+                if job.entry.key == self._key:
+                    job.entry.file_id, self._requests[job] = result
         return results
 
     def expect(self, sent: Sequence[Job], *, sending: int) -> None:

@@ -237,13 +237,15 @@ class Uploader:
             return
         for job, result in started.items():
             self._guarded(job, lambda job=job, result=result: self._begin_member(job, result))  # type: ignore[misc]  # as above
-        unfinished = [job for job in group.jobs if job.result.error is None and job.entry.state != DONE]
+        # A file that the server refused goes its own way, again from the start or not at all.
+        members = [job for job, result in started.items() if not isinstance(result, ProblemError)]
+        unfinished = [job for job in members if job.result.error is None and job.entry.state != DONE]
         self._journal.save(job.entry for job in unfinished)
         sent = [job for job in unfinished if job.entry.state == SENT]
         waiting = [job for job in unfinished if job.entry.state != SENT]
         group.expect(sent, sending=len(waiting))
         for job in waiting:
-            self._add(job, lambda job: self._send_member(group, job), URGENT)
+            self._lanes.add(lambda job=job: self._send_member(group, job), URGENT)  # type: ignore[misc]  # as above
         if not waiting:
             self._begin_next_group()
             self._complete_group(group)
@@ -260,9 +262,14 @@ class Uploader:
 
     def _send_member(self, group: Group, job: Job) -> None:
         is_sent = False
-        try:
+
+        def send() -> None:
+            nonlocal is_sent
             self._send_whole(job, group.request_of(job), lambda refused: group.renewed(job, refused))
             is_sent = True
+
+        try:
+            self._guarded(job, send)
         finally:
             is_half, is_last = group.ended(job, is_sent=is_sent)
             if is_half:
