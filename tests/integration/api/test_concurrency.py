@@ -36,6 +36,7 @@ def test_burst_of_requests_is_served_completely(settings: Settings, services: Se
     services_with_pool.engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_database_health_responds_in_time_when_dns_hangs(client: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     getaddrinfo = socket.getaddrinfo

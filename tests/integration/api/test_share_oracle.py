@@ -122,6 +122,7 @@ def measure(client: httpx.Client, closed: Closed, kind: str) -> dict[str, float]
     return {name: slower[name] for name, median in medians.items() if abs(median - medians["never existing"]) > MIN_DIFFERENCE_SECONDS}
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("kind", ["GET", "file"])
 def test_unavailable_links_take_the_same_time(client: httpx.Client, closed: Closed, kind: str) -> None:
