@@ -21,6 +21,7 @@ from we_upload import (
 )
 from we_upload.journal import STARTED, UploadEntry
 from we_upload.transfer import destinations
+from we_upload.transfer.jobs import UploadResult
 from we_upload.transfer.sources import BytesSource, FileSource
 
 
@@ -31,6 +32,37 @@ def make_files(folder: Path, count: int, size_bytes: int = 100) -> list[UploadIt
         path.write_bytes(os.urandom(size_bytes))
         items.append(UploadItem(FileSource(path), str(path)))
     return items
+
+
+class InterruptedRun:
+    """Many small files of which some were sent when the run was cancelled, or of which the server completes none."""
+
+    def __init__(self, client: Client, server: Any, folder: Path, count: int, *, puts: int | None) -> None:
+        self._client = client
+        self._journal = Journal(folder / "journal")
+        (folder / "files").mkdir()
+        self.items = make_files(folder / "files", count)
+        if puts is None:
+            server.completes_by_event, server.completed_at_once, server.on_complete = False, 0, client.cancelled.set
+        else:
+            server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= puts else None
+        with pytest.raises(Exception, match="cancelled"):
+            self.upload()
+        self.entries = list(self._journal.uploads_of("run").values())
+        server.on_put, server.on_complete, server.completed_at_once = (lambda _: None), (lambda: None), 100
+        client.cancelled.clear()
+
+    def upload(self) -> list[UploadResult]:
+        """Upload the files, or go on with it."""
+        return self._client.upload_many(self.items, journal=self._journal, run="run")
+
+    def bodies(self) -> list[bytes]:
+        """Return the content of the files."""
+        return [Path(item.path).read_bytes() for item in self.items]
+
+    def any_id(self, state: str) -> str:
+        """Return the id of a file that was in this state."""
+        return next(entry.file_id for entry in self.entries if entry.state == state)
 
 
 def test_small_file_is_sent_in_one_request_with_its_digest(client: Client, server: Any) -> None:
@@ -269,104 +301,66 @@ def test_server_without_groups_gets_one_start_for_each_file(client: Client, serv
 
 
 def test_interrupted_group_continues_without_sending_files_again(client: Client, server: Any, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    (tmp_path / "files").mkdir()
-    items = make_files(tmp_path / "files", 120)
-    server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 50 else None
-
-    with pytest.raises(Exception, match="cancelled"):
-        client.upload_many(items, journal=journal, run="run")
+    run = InterruptedRun(client, server, tmp_path, 120, puts=50)
     # The client knows these to be stored; the answers to others may have been lost with the cancellation.
-    known = {entry.file_id for entry in journal.uploads_of("run").values() if entry.state in ("sent", "done")}
+    known = {entry.file_id for entry in run.entries if entry.state in ("sent", "done")}
     server.puts.clear()
-    server.on_put = lambda _: None
-    client.cancelled.clear()
-    results = client.upload_many(items, journal=journal, run="run")
+
+    results = run.upload()
 
     assert len(known) >= 40
     assert not known & set(server.puts)
-    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert [server.stored[result.file_id] for result in results] == run.bodies()
     assert len(server.files) == 120
 
 
 def test_group_that_was_sent_before_the_interruption_is_only_completed(client: Client, server: Any, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    (tmp_path / "files").mkdir()
-    items = make_files(tmp_path / "files", 30)
-    server.completes_by_event, server.completed_at_once = False, 0
-    server.on_complete = client.cancelled.set
-    with pytest.raises(Exception, match="cancelled"):
-        client.upload_many(items, journal=journal, run="run")
+    run = InterruptedRun(client, server, tmp_path, 30, puts=None)
     server.puts.clear()
-    server.on_complete, server.completed_at_once = (lambda: None), 100
-    client.cancelled.clear()
 
-    results = client.upload_many(items, journal=journal, run="run")
+    results = run.upload()
 
     assert server.puts == []
-    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert [server.stored[result.file_id] for result in results] == run.bodies()
     assert {file["status"] for file in server.files.values()} == {"available"}
 
 
 def test_deleted_files_of_an_interrupted_group_are_uploaded_again(client: Client, server: Any, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    (tmp_path / "files").mkdir()
-    items = make_files(tmp_path / "files", 60)
-    server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 30 else None
-    with pytest.raises(Exception, match="cancelled"):
-        client.upload_many(items, journal=journal, run="run")
-    entries = list(journal.uploads_of("run").values())
-    # One of each state.
-    server.gone = {next(entry.file_id for entry in entries if entry.state == state) for state in ("started", "sent")}
+    run = InterruptedRun(client, server, tmp_path, 60, puts=30)
+    server.gone = {run.any_id("started"), run.any_id("sent")}
     for file_id in server.gone:
         server.files.pop(file_id)
         server.stored.pop(file_id, None)
-    server.on_put = lambda _: None
-    client.cancelled.clear()
 
-    results = client.upload_many(items, journal=journal, run="run")
+    results = run.upload()
 
     assert [result.error for result in results] == [None] * 60
     assert not server.gone & {result.file_id for result in results}
-    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert [server.stored[result.file_id] for result in results] == run.bodies()
     assert {file["status"] for file in server.files.values()} == {"available"}
     assert server.calls["POST /files/upload"] == 2
 
 
 def test_deleted_file_that_cannot_be_uploaded_again_does_not_stop_its_group(client: Client, server: Any, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    (tmp_path / "files").mkdir()
-    items = make_files(tmp_path / "files", 230)
-    server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 30 else None
-    with pytest.raises(Exception, match="cancelled"):
-        client.upload_many(items, journal=journal, run="run")
-    server.gone = {next(entry.file_id for entry in journal.uploads_of("run").values() if entry.state == "started")}
-    server.on_put = lambda _: None
-    client.cancelled.clear()
+    run = InterruptedRun(client, server, tmp_path, 230, puts=30)
+    server.gone = {run.any_id("started")}
     server.refusals = [(413, {"status": 413, "code": "quota_exceeded", "detail": "The quota is used up"}, {})]
     server.refused_route = "POST /files/upload"
 
-    results = client.upload_many(items, journal=journal, run="run")
+    results = run.upload()
 
     assert [result.error.code for result in results if result.error] == ["quota_exceeded"]
     assert sum(result.file_id in server.stored for result in results) == 229
 
 
 def test_changed_file_of_an_interrupted_group_is_sent_in_its_new_version(client: Client, server: Any, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    (tmp_path / "files").mkdir()
-    items = make_files(tmp_path / "files", 30)
-    server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 10 else None
-    with pytest.raises(Exception, match="cancelled"):
-        client.upload_many(items, journal=journal, run="run")
-    server.on_put = lambda _: None
-    client.cancelled.clear()
-    Path(items[20].path).write_bytes(b"new content")
-    items[20] = UploadItem(FileSource(Path(items[20].path)), items[20].path)
+    run = InterruptedRun(client, server, tmp_path, 30, puts=10)
+    Path(run.items[20].path).write_bytes(b"new content")
+    run.items[20] = UploadItem(FileSource(Path(run.items[20].path)), run.items[20].path)
 
-    results = client.upload_many(items, journal=journal, run="run")
+    results = run.upload()
 
-    assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
+    assert [server.stored[result.file_id] for result in results] == run.bodies()
 
 
 def test_finished_file_of_an_interrupted_run_stays_when_it_has_changed_since(client: Client, server: Any, tmp_path: Path) -> None:

@@ -102,8 +102,11 @@ class UploadVerification:
         of a listed file that is not in the listing does not exist.
         """
         accepted: list[UUID] = []
-        others = [file for file in files if not self._is_decided_by_size(file)]
-        by_size = sorted((file for file in files if self._is_decided_by_size(file)), key=lambda file: file.s3_key)
+        others: list[File] = []
+        by_size: list[File] = []
+        for file in files:
+            (by_size if self._is_decided_by_size(file) else others).append(file)
+        by_size.sort(key=lambda file: file.s3_key)
         for prefix, members in groupby(by_size, lambda file: batch_prefix(file.id)):
             batch = list(members)
             if len(batch) < LISTED_MIN_FILES:

@@ -237,7 +237,7 @@ class Uploader:
             return
         for job, result in started.items():
             self._guarded(job, lambda job=job, result=result: self._begin_member(job, result))  # type: ignore[misc]  # as above
-        # A file that the server refused goes its own way, again from the start or not at all.
+        # A file that the server refused has failed, or is started again by a request of its own.
         members = [job for job, result in started.items() if not isinstance(result, ProblemError)]
         unfinished = [job for job in members if job.result.error is None and job.entry.state != DONE]
         self._journal.save(job.entry for job in unfinished)
