@@ -24,6 +24,7 @@ from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.notifications.collection import CollectionRepository
 from lambda_app.repositories.notifications.digests import DigestRepository
+from lambda_app.repositories.stats import StatsRepository
 from lambda_app.repositories.webhooks.deliveries import WebhookDeliveryRepository
 from lambda_app.services.notifications.collector import NotificationCollector
 from tests.scale.block_reads import StatementReads
@@ -78,6 +79,16 @@ def test_sealer_dispatcher_and_collector_read_only_what_is_new(scaled: ScaledApp
     assert collected.read >= 500
     assert digest is not None
     assert digest.content
+
+
+def test_count_of_an_hour_reads_only_that_hour(scaled: ScaledApp) -> None:
+    with scaled.services.unit_of_work() as session:
+        session.execute(text("DELETE FROM upload_hour WHERE hour > now() - interval '1 day'"))
+
+    with bounded(scaled) as session:
+        counted = StatsRepository(session).count_ended_hours(days=90)
+
+    assert counted >= 22
 
 
 def test_sweep_reads_only_what_is_due(scaled: ScaledApp) -> None:
